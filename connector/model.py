@@ -1,0 +1,200 @@
+"""Values that travel between the stages. All are frozen; nothing here knows an engine, a file or a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+
+import polars as pl
+
+LIVE = "live"
+"""The lane that moves the watermark. Every other lane is `backfill:<from>..<to>`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StreamId:
+    """Name one stream of one client; prints as `client/stream`."""
+
+    client: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.client}/{self.name}"
+
+
+class Kind(StrEnum):
+    """What a source column holds, in words that every engine shares."""
+
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    UUID = "uuid"
+    BYTES = "bytes"
+    DATE = "date"
+    TIMESTAMP = "timestamp"  # naive: means the source's configured time zone
+    TIMESTAMPTZ = "timestamptz"  # an instant; the session's zone is UTC, so its text is UTC
+    OTHER = "other"  # arrives as the database's own text
+
+    @property
+    def temporal(self) -> bool:
+        return self in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+
+    @property
+    def numeric(self) -> bool:
+        return self in (Kind.INTEGER, Kind.DECIMAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Describe one column as the source declares it.
+
+    `native` is the engine's own type name, used to cast texts back in the database.
+    `nullable` is None where the catalogue can't tell (views, queries).
+    `padded` marks fixed-length text, whose trailing blanks mean nothing.
+    `unit_us` is the resolution of a temporal column in microseconds (86,400,000,000 for a date).
+    """
+
+    name: str
+    kind: Kind
+    native: str
+    nullable: bool | None = None
+    padded: bool = False
+    unit_us: int = 1
+
+
+class Level(StrEnum):
+    """How strong a stream's promise is; printed as it stands."""
+
+    EXACT = "exact"
+    EXACT_WITHIN = "exact within"
+    BOUNDED = "bounded"
+    WINDOW = "window"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Low-water marks: nothing below them can still become visible, as far as the level promises.
+
+    Each is the database's own text. A run stores every mark that its login can obtain, so that a change of
+    level goes on from the newest mark that both levels share.
+    """
+
+    time: str | None = None
+    id: str | None = None
+    xid: str | None = None
+    rowversion: str | None = None
+    scn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Say what a window-level stream knows about its newest value; see `source/horizon.py`.
+
+    `clock_us` is the database's clock (UTC) when the first snapshot opened, `seen_us` the same clock when the
+    mark was first seen at its present value, `skewed` whether stamps were seen to lag the database's clock by
+    more than the look-back.
+    """
+
+    clock_us: int
+    seen_us: int
+    skewed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The durable low-water marks of the last finished pull, with the level they were taken at."""
+
+    level: Level
+    marks: Marks
+    server: Mapping[str, str] = field(default_factory=dict)
+    sighting: Sighting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One end of a range of watermark values; `value` is the database's own text."""
+
+    value: str
+    inclusive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The keyset value that a pull has reached; `watermark` is None in the pass over NULL watermarks."""
+
+    watermark: str | None
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPull:
+    """An unfinished pull: the marks of its first snapshot, its bounds, and how far it has come."""
+
+    opened: Watermark
+    lower: Bound | None = None
+    upper: Bound | None = None
+    position: Position | None = None
+    nulls: bool = False  # True once the pass over NULL watermarks has begun
+    snapshots: int = 1
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a batch or a run did, in rows."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    refused: int = 0
+    ignored: int = 0  # read in an earlier snapshot than the stored record
+    batches: int = 0
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One bounded read: the rows of one keyset range, aliased to the entity's field names.
+
+    Besides the fields `rows` holds `_key` (the stream's key, or null for a keyless stream) and `_watermark` (the
+    watermark's text, null in the pass over NULLs). `columns` describes the fields. `ordinal_scope` is True when
+    whole tie groups are read, so that equal rows may be numbered.
+    """
+
+    rows: pl.DataFrame
+    columns: Mapping[str, Column]
+    position: Position | None
+    last: bool
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    STOPPED = "stopped"  # asked to stop, or out of time: goes on at its position
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # its process died
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What one run came to. Serialisable: only texts and numbers."""
+
+    stream: str
+    lane: str
+    run_id: int
+    state: RunState
+    counters: Counters
+    level: Level
+    duration_s: float
+    error: str = ""
+    exit_code: int = 0
+
+    def failed(self, error: str, exit_code: int) -> RunResult:
+        return replace(self, state=RunState.FAILED, error=error, exit_code=exit_code)
