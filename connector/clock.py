@@ -25,3 +25,8 @@ def monotonic_s() -> float:
 def wait_s(stop: threading.Event, seconds: float) -> bool:
     """Wait, and return True at once when `stop` is set."""
     return stop.wait(seconds)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds that this thread has used."""
+    return time.thread_time()

@@ -111,6 +111,7 @@ class Watermark:
     marks: Marks
     server: Mapping[str, str] = field(default_factory=dict)
     sighting: Sighting | None = None
+    basis: str = ""  # relation, column and kind that the marks are values of; other marks are of no use
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class OpenPull:
     nulls: bool = False  # True once the pass over NULL watermarks has begun
     snapshots: int = 1
     rows: int = 0
+    keyset: str = ""  # the columns that `position` is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,8 @@ class Batch:
     """One bounded read: the rows of one keyset range, aliased to the entity's field names.
 
     Besides the fields `rows` holds `_key` (the stream's key, or null for a keyless stream) and `_watermark` (the
-    watermark's text, null in the pass over NULLs). `columns` describes the fields. `ordinal_scope` is True when
-    whole tie groups are read, so that equal rows may be numbered.
+    watermark's text, null in the pass over NULLs). `columns` describes the fields. A keyless stream's batch holds
+    whole tie groups, so that equal rows may be numbered. `last` says that the pull ends with this batch.
     """
 
     rows: pl.DataFrame
@@ -195,6 +197,8 @@ class RunResult:
     duration_s: float
     error: str = ""
     exit_code: int = 0
+    warnings: tuple[str, ...] = ()
+    stages_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds by stage
 
     def failed(self, error: str, exit_code: int) -> RunResult:
         return replace(self, state=RunState.FAILED, error=error, exit_code=exit_code)

@@ -1,0 +1,364 @@
+"""The shape of the YAML files, as frozen pydantic models; each description is what an editor shows for its key.
+
+Only what one value must look like is said here. What values mean together stands in `rules.py`, what they come to in
+`resolve.py`. Engines and entities are the registry's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+)
+
+from connector.config import values
+from connector.config.duration import DURATION_PATTERN, SIZE_PATTERN
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+FIELD_PATTERN = r"^[^_\s]"  # names that begin with _ are the connector's own columns
+
+# A limit stands before the function that reads the value: after it, pydantic leaves it out of the JSON Schema.
+Text = Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64), BeforeValidator(values.text)]
+FieldName = Annotated[str, Field(pattern=FIELD_PATTERN, max_length=128)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(values.number)]
+WHOLE = BeforeValidator(values.whole)
+TimeZone = Annotated[str, BeforeValidator(values.time_zone)]
+Cron = Annotated[str, BeforeValidator(values.cron)]
+Duration = Annotated[
+    float,
+    PlainValidator(values.duration),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"type": "number", "minimum": 0}]}),
+]
+Size = Annotated[
+    int,
+    PlainValidator(values.size),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]}),
+]
+TenantValue = Annotated[
+    str | int | bool,
+    PlainValidator(values.tenant_value),  # a union would be free to turn 42 into "42"
+    WithJsonSchema({"type": ["string", "integer", "boolean"], "minLength": 1}),
+]
+StartValue = Annotated[
+    str | int,
+    PlainValidator(values.start),
+    WithJsonSchema({"anyOf": [{"enum": ["beginning", "now"]}, {"type": ["string", "integer"]}]}),
+]
+KeyColumns = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(values.key_columns),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+            ]
+        }
+    ),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the YAML. Prints the names of its keys and none of their values, any of which may be a secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return [(None, sorted(self.model_fields_set))]
+
+
+class ExpressionSection(Section):
+    """An SQL expression over the columns of the table or query."""
+
+    sql: Text = Field(description="SQL expression in the words of the source's engine.", examples=["upper(code)"])
+
+
+FieldSource = Annotated[
+    Annotated[Text, Tag("<column>")] | Annotated[ExpressionSection, Tag("<expression>")],
+    Discriminator(
+        values.field_kind,
+        custom_error_type="field_source",
+        custom_error_message='must be a column name or {sql: "expression"}',
+    ),
+]
+
+
+class TenantSection(Section):
+    """Which rows are this client's: those whose column holds the value."""
+
+    column: Text = Field(
+        description="Column of the table or query that names the owner of a row.", examples=["user_id"]
+    )
+    value: TenantValue = Field(
+        description='This client\'s value. 42 is a number and "42" a text; write it as the column holds it.',
+        examples=["acme-corp"],
+    )
+    accept: tuple[TenantValue, ...] = Field(
+        default=(), description="Further spellings that the database treats as the same value, e.g. ACME-CORP."
+    )
+
+
+TenantChoice = Annotated[
+    Annotated[Literal["none", "in_query"], Tag("<word>")] | Annotated[TenantSection, Tag("<filter>")],
+    Discriminator(
+        values.tenant_kind,
+        custom_error_type="tenant",
+        custom_error_message="must be {column: ..., value: ...}, none, or in_query",
+    ),
+]
+
+
+class ScheduleSection(Section):
+    """When to pull. `cron` or `every`; each level may add or replace keys of the level around it."""
+
+    cron: Cron | None = Field(
+        default=None,
+        description="Five-field cron line: minute hour day-of-month month day-of-week (0 and 7 are Sunday).",
+        examples=["15 */4 * * *"],
+    )
+    every: Duration | None = Field(
+        default=None, description="Interval between pulls, e.g. 6h. Default: 6h.", examples=["6h"]
+    )
+    time_zone: TimeZone | None = Field(default=None, description="Time zone that the cron line means. Default: UTC.")
+    jitter: Duration | None = Field(
+        default=None, description="Largest random delay, so that clients don't start all at once. Default: 0s."
+    )
+
+
+class StreamOptions(Section):
+    """What a stream, its client's defaults and connector.yaml's defaults may say; the innermost wins."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = Field(
+        default=None,
+        description="Rows that are read, stored and committed at a time. Default: 10000.",
+    )
+    look_back: Duration | None = Field(
+        default=None,
+        description="How far below the watermark a pull reads again when the database can't tell which "
+        "transactions are still open. Default: 15m.",
+    )
+    look_back_ids: Annotated[int, Field(ge=0), WHOLE] | None = Field(
+        default=None, description="The same for `by: id`, counted in ids. Default: 10000."
+    )
+    max_equal: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        default=None, description="Most rows that may share one value of the watermark column. Default: 20000."
+    )
+    max_rejected: Share | None = Field(
+        default=None, description="Share of a batch's rows that may be refused before the stream stops. Default: 0.5."
+    )
+    null_watermarks: Literal["read", "skip", "refuse"] | None = Field(
+        default=None, description="What to do with rows whose watermark column is NULL. Default: read."
+    )
+    start: StartValue | None = Field(
+        default=None,
+        description="Where a new stream starts: beginning, now, or a value of the watermark column. "
+        "Required when the table is large.",
+        examples=["beginning"],
+    )
+    retries: Annotated[int, Field(ge=0, le=20), WHOLE] | None = Field(
+        default=None,
+        description="How often a failed call to the source is tried again within a run. Default: 3.",
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="Time zone that timestamps without one mean. Default: the source's."
+    )
+    schedule: ScheduleSection | None = Field(default=None, description="When to pull.")
+
+
+class WatermarkSection(Section):
+    """The column that tells what changed."""
+
+    column: Text = Field(description="Name of the column; it should be indexed.", examples=["updated_at"])
+    by: Literal["timestamp", "id"] = Field(
+        description="timestamp: set on every write, so updates are seen (also a number that rises on every write). "
+        "id: rises on insert only, so updates are not seen.",
+        examples=["timestamp"],
+    )
+
+
+class StreamSection(StreamOptions):
+    """One table, view or query that feeds one entity."""
+
+    entity: Text = Field(description="Kind of record that the rows become, e.g. customer.", examples=["customer"])
+    table: Text | None = Field(
+        default=None, description="Table or view, with its schema where needed. Either this or query."
+    )
+    query: Text | None = Field(
+        default=None,
+        description="One SELECT. {$last_id} and {$last_date} stand for the watermark. Either this or table.",
+    )
+    watermark: WatermarkSection = Field(
+        description="The column that tells what changed.", examples=[{"column": "updated_at", "by": "timestamp"}]
+    )
+    key: KeyColumns = Field(
+        description="Column or columns that identify a row and are never NULL; `none` for rows without a key.",
+        examples=["customer_id"],
+    )
+    fields: Annotated[Mapping[FieldName, FieldSource], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Field of the record: column, or {sql: expression}. "
+        "A query may do without: its column names are the fields.",
+        examples=[{"local_id": "customer_id"}],
+    )
+    tenant: TenantChoice | None = Field(
+        default=None, description="Replaces the client's tenant filter for this stream."
+    )
+    renamed_from: Name | None = Field(
+        default=None, description="Former name of this stream, whose watermark and records it goes on with."
+    )
+
+
+class TlsSection(Section):
+    """Encryption of the connection."""
+
+    mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        default="prefer", description="verify-full checks the server's certificate and its name. Default: prefer."
+    )
+    ca: Text | None = Field(default=None, description="File with the certificates to trust, relative to this file.")
+    cert: Text | None = Field(default=None, description="File with the client's certificate, relative to this file.")
+    key: Text | None = Field(default=None, description="File with the client certificate's key, relative to this file.")
+
+
+class LimitsSection(Section):
+    """What the client's database is asked to bear."""
+
+    connections: Annotated[int, Field(ge=1, le=32), WHOLE] | None = Field(
+        default=None, description="Most connections at a time. Default: 2."
+    )
+    connect_timeout: Duration | None = Field(default=None, description="Longest wait for a connection. Default: 10s.")
+    statement_timeout: Duration | None = Field(
+        default=None, description="Longest time a statement may take. Default: 5m."
+    )
+    read_timeout: Duration | None = Field(
+        default=None, description="Longest silence of the server. Default: statement_timeout and 30s."
+    )
+    snapshot_cap: Duration | None = Field(
+        default=None, description="Longest time one snapshot of the database is held open. Default: 5m."
+    )
+
+
+class SourceSection(Section):
+    """The client's database and the read-only login."""
+
+    url: Text | None = Field(
+        default=None,
+        description="engine://user:${PASSWORD}@host:port/database, instead of the keys that it holds. "
+        "What ${...} stands for is taken as it is and need not be percent-encoded.",
+    )
+    engine: Text | None = Field(
+        default=None, description="Kind of database; an unknown one is answered with those there are."
+    )
+    host: Text | None = Field(default=None, description="Name or address of the server.")
+    port: Annotated[int, Field(ge=1, le=65_535), WHOLE] | None = Field(
+        default=None, description="Port of the server. Default: the engine's."
+    )
+    database: Text | None = Field(
+        default=None,
+        description="Database or service; for an embedded engine a file, relative to this one if it begins with ./",
+    )
+    user: Text | None = Field(default=None, description="Login, which should have read rights only.")
+    password: Text | None = Field(
+        default=None, description="Best ${NAME} or ${file:/path}, so that it is not written here."
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="Time zone that this database's timestamps without one mean. Default: UTC."
+    )
+    tls: TlsSection = Field(default=TlsSection(), description="Encryption of the connection.")
+    limits: LimitsSection = Field(default=LimitsSection(), description="What the client's database is asked to bear.")
+
+
+class ClientFile(Section):
+    """One client: its database, which rows are its own, and what to pull."""
+
+    client: Name = Field(description="The client's name, used in commands, logs and records.", examples=["acme"])
+    source: SourceSection = Field(description="The client's database and the read-only login.")
+    tenant: TenantChoice | None = Field(
+        default=None,
+        description="Which rows are this client's: {column: ..., value: ...}; `none` when the database holds no other "
+        "client's rows; `in_query` when every stream's query filters by itself. Required here or in every stream.",
+    )
+    defaults: StreamOptions = Field(default=StreamOptions(), description="Options of this client's streams.")
+    streams: Mapping[Name, StreamSection] = Field(
+        description="What to pull, by name.", min_length=1, examples=[{"customers": {}}]
+    )
+
+
+class StoreSection(Section):
+    """Where the connector keeps what it has read."""
+
+    path: Text = Field(
+        description="File that the connector keeps its state in, relative to this file.", examples=["state.db"]
+    )
+    min_free: Size | None = Field(
+        default=None, description="Pulls stop when the disk has less free space than this. Default: 256MiB."
+    )
+    runs_kept: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        default=None, description="Runs per stream that are remembered. Default: 1000."
+    )
+
+
+class LogSection(Section):
+    format: Literal["console", "json"] = Field(default="console", description="console for people. Default: console.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Default: info.")
+
+
+class DaemonSection(Section):
+    workers: Annotated[int, Field(ge=1, le=64), WHOLE] | None = Field(
+        default=None, description="Streams that are pulled at a time. Default: 4."
+    )
+    stop_timeout: Duration | None = Field(
+        default=None, description="How long a stop waits for the batches under way. Default: 10m."
+    )
+
+
+class ConnectorFile(Section):
+    """The installation: its store, its log, its daemon, and where the clients' files are."""
+
+    store: StoreSection = Field(
+        description="Where the connector keeps what it has read.", examples=[{"path": "connector.db"}]
+    )
+    log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
+    daemon: DaemonSection = Field(default=DaemonSection(), description="How `connector run` works.")
+    clients: Text = Field(default="clients/*.yaml", description="Pattern of the client files, relative to this file.")
+    defaults: StreamOptions = Field(default=StreamOptions(), description="Options of all streams of all clients.")
+
+
+def json_schema() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each kind of file, by the schema's file name."""
+    kinds: dict[str, type[Section]] = {"connector.schema.json": ConnectorFile, "client.schema.json": ClientFile}
+    return {name: _tidied(model.model_json_schema()) for name, model in kinds.items()}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the JSON Schemas that editors check the YAML with."""
+    for name, schema in json_schema().items():
+        (folder / name).write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _tidied(schema: Any) -> Any:
+    """Drop null, which no key takes, and defaults that hold it."""
+    if isinstance(schema, list):
+        return [_tidied(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {name: _tidied(value) for name, value in schema.items() if name != "default" or isinstance(value, str)}
+    choices = tidy.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        choices = [choice for choice in choices if choice != {"type": "null"}]
+        tidy["anyOf"] = choices
+        if len(choices) == 1:
+            del tidy["anyOf"]
+            tidy = {**choices[0], **tidy}
+    return tidy

@@ -1,0 +1,96 @@
+"""What an entity is: a declaration of fields, identity and parents that the core reads as data.
+
+A new entity is one file in `core/entities/` and one line in the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+
+class FieldType(StrEnum):
+    """The normalised type of a field; `core/convert.py` says what each accepts."""
+
+    TEXT = "text"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    DECIMAL = "decimal"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a check may know besides the value: the stream's time zone and the latest year on Earth now."""
+
+    time_zone: str
+    this_year: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Refuse a value under the name `rule` unless `passes` holds. Checks never see null.
+
+    `rule` is stored with quarantined rows and read by people and scripts: never rename one.
+    """
+
+    rule: str
+    passes: Callable[[pl.Expr, Context], pl.Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityField:
+    """Declare one field. `normalise` works on the converted value and may turn it to null, but never refuses."""
+
+    name: str
+    type: FieldType = FieldType.TEXT
+    required: bool = False
+    normalise: Callable[[pl.Expr], pl.Expr] | None = None
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Say that `field` holds the identity of a record of `entity`."""
+
+    entity: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Declare an entity.
+
+    `identity` names the text fields that together name one record within a client. When it is empty, a record is
+    named by its own content and can only be created, never updated.
+    `load_order` puts parents before children. Raise `rules` whenever a field, normaliser or check changes.
+    """
+
+    name: str
+    fields: tuple[EntityField, ...]
+    identity: tuple[str, ...]
+    load_order: int
+    rules: int
+    parents: tuple[Parent, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name} declares a field twice")
+        for name in (*self.identity, *(parent.field for parent in self.parents)):
+            if self.by_name[name].type is not FieldType.TEXT:
+                raise ValueError(f"{self.name}.{name} must be text: identities are compared as text")
+
+    @property
+    def by_name(self) -> dict[str, EntityField]:
+        return {field.name: field for field in self.fields}
+
+    @property
+    def references(self) -> frozenset[str]:
+        """Name the fields that hold identities, the record's own or a parent's: kept to the last blank."""
+        return frozenset((*self.identity, *(parent.field for parent in self.parents)))

@@ -1,0 +1,86 @@
+"""Structured logs, and the list of every event that the program writes.
+
+| event | level | when | fields |
+|---|---|---|---|
+| `run` | info | a run ended well or was stopped | stream, lane, run, state, read, created, updated, unchanged, refused, ignored, duration_s, level |
+| `run` | error | a run failed | the same, and error |
+| `warning` | warning | a run has something to say | stream, lane, text |
+| `daemon` | info | the daemon started, is stopping, has stopped | state, streams, workers |
+| `schedule` | warning | a run was left out because its stream is still running | stream |
+
+No event carries a value of a row or a secret: fields are names, numbers and our own errors' texts. A run that found
+nothing writes its one `run` line.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from connector.model import RunResult, RunState
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(format_: Literal["console", "json"], level: str) -> None:
+    """Write events to standard error, as lines for people or as JSON."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if format_ == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def run(result: RunResult) -> None:
+    """Write the one line of a run."""
+    logger = structlog.get_logger()
+    counters = result.counters
+    fields = {
+        "stream": result.stream,
+        "lane": result.lane,
+        "run": result.run_id,
+        "state": result.state.value,
+        "read": counters.read,
+        "created": counters.created,
+        "updated": counters.updated,
+        "unchanged": counters.unchanged,
+        "refused": counters.refused,
+        "ignored": counters.ignored,
+        "duration_s": round(result.duration_s, 3),
+        "level": result.level.value,
+    }
+    for text in result.warnings:
+        logger.warning("warning", stream=result.stream, lane=result.lane, text=text)
+    if result.state is RunState.FAILED:
+        logger.error("run", **fields, error=result.error)
+    else:
+        logger.info("run", **fields)
+
+
+def place(error: BaseException) -> str:
+    """Return an exception's type and where it was raised, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + where
+
+
+def daemon(state: str, **fields: object) -> None:
+    structlog.get_logger().info("daemon", state=state, **fields)
+
+
+def left_out(stream: str) -> None:
+    structlog.get_logger().warning("schedule", stream=stream, text="still running; this time was left out")

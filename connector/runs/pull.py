@@ -1,0 +1,228 @@
+"""The loop: read a batch, ingest it, go on; and at the end store the marks of the first snapshot.
+
+    begin run (lease) → session → layout → open pull (stored one, or first snapshot) → batch → core.ingest → … → finish
+
+Each batch commits with its position, so whatever ends the process costs at most one batch of reading. The watermark
+moves only with the last batch, to the marks that the *first* snapshot of this pull gave: what changed behind the
+position meanwhile lies above them and belongs to the next pull.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from connector import clock
+from connector.core.ingest import Feed, Progress, ingest
+from connector.errors import ConnectorError, SourceUnavailable
+from connector.model import (
+    LIVE,
+    Batch,
+    Counters,
+    Level,
+    OpenPull,
+    RunResult,
+    RunState,
+    Watermark,
+)
+from connector.observe import log
+from connector.runs import lanes
+from connector.runs.job import Job, Tick
+from connector.runs.lanes import Range
+from connector.runs.timing import Stages, TimedStore
+from connector.source.layout import Layout
+from connector.source.reader import Reader
+from connector.source.session import Session
+from connector.store.runs import Run
+
+YIELD_S = 0.1
+RETRY_FIRST_S, RETRY_LAST_S = 0.5, 30.0
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what it committed stays, and the next one goes on there."""
+
+
+@dataclass(slots=True)
+class Ledgered:
+    """What a run has come to so far, over all of its attempts."""
+
+    counters: Counters = Counters()
+    level: Level = Level.WINDOW
+    warnings: list[str] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
+    ordered: int = 0  # the snapshot that `order` was taken for
+    order: int = 0
+    moved: bool = False  # the last batch has moved the watermark already
+
+
+def run_lane(job: Job, lane: str) -> RunResult:
+    """Run one lane of one stream to its end; never raises for what the source, the store or the data did."""
+    started_s = clock.monotonic_s()
+    tally = Ledgered()
+    try:
+        row = job.store.stream(job.stream.id, job.entity.name, job.stream.renamed_from)
+        run = job.store.begin_run(row, lane, "pull" if lane == LIVE else "backfill", job.lease_s)
+    except ConnectorError as error:
+        return _result(job, lane, 0, tally, started_s).failed(str(error.at(str(job.stream.id))), error.exit_code)
+    result = _result(job, lane, run.run_id, tally, started_s)
+    try:
+        watermark = _attempts(job, run, tally)
+    except Stopped:
+        return _finish(job, run, tally, replace(result, state=RunState.STOPPED), started_s)
+    except ConnectorError as error:
+        failed = result.failed(str(error.at(str(job.stream.id))), error.exit_code)
+        return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
+    except Exception as error:  # a mistake of ours stops its own stream; its text may hold values, its place can't
+        failed = result.failed(f"{job.stream.id}: internal error: {log.place(error)}", 1)
+        return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
+    return _finish(job, run, tally, replace(result, state=RunState.SUCCEEDED), started_s, watermark=watermark)
+
+
+def _attempts(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
+    """Try until the pull is done; an unreachable source is tried again, from the position that was committed."""
+    attempts = Retrying(
+        stop=stop_after_attempt(job.stream.retries + 1),
+        wait=wait_exponential(RETRY_FIRST_S, RETRY_LAST_S),
+        retry=retry_if_exception_type(SourceUnavailable),
+        sleep=lambda seconds: _pause(job, seconds),
+        reraise=True,
+    )
+    return attempts(_attempt, job, run, tally)
+
+
+def _pause(job: Job, seconds: float) -> None:
+    if clock.wait_s(job.stop, seconds):
+        raise Stopped
+
+
+def _attempt(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
+    range_ = Range.of(run.lane)
+    with job.open_session() as session:
+        reader, open_pull, done = _open(job, run, session, range_, tally)
+        tally.level = open_pull.opened.level
+        lanes.refuse_nulls(job.stream, reader)
+        if not done:
+            _drain(job, run, reader, open_pull, range_, tally)
+    return open_pull.opened if range_ is None and not tally.moved else None
+
+
+def _open(
+    job: Job, run: Run, session: Session, range_: Range | None, tally: Ledgered
+) -> tuple[Reader, OpenPull, bool]:
+    """Return the reader, where it begins, and whether there is nothing to read."""
+
+    def order_now() -> None:
+        tally.order = job.store.next_read_order(run)
+
+    with tally.stages.timed("read"):
+        layout = session.layout(job.stream, frozenset(job.entity.by_name))
+        before = order_now if range_ is not None else lambda: None
+        reader = Reader(session, job.stream, layout, before)
+        tally.ordered = 0
+        stored = lanes.resume(job.store.open_pull(run.row, run.lane), layout)
+        if stored is not None:
+            return reader, stored, False
+        if range_ is not None:
+            return reader, lanes.begin_backfill(reader, range_), False
+        watermark = job.store.watermark(run.row)
+        known = lanes.usable(watermark, layout)
+        if watermark is not None and known is None:
+            tally.warnings.append("the watermark column or its table has changed: the stream was read from its start")
+        return reader, *lanes.begin_live(reader, job.stream, known)
+
+
+def _drain(
+    job: Job, run: Run, reader: Reader, open_pull: OpenPull, range_: Range | None, tally: Ledgered
+) -> None:
+    feed = _feed(job, reader.layout)
+    store = TimedStore(job.store, tally.stages)
+    expected = reader.estimate(open_pull) if range_ is not None else None
+    at = open_pull
+    batches = reader.batches(open_pull, nulls=lanes.reads_nulls(job.stream, reader.layout, range_))
+    while True:
+        _give_way(job, run, range_)
+        with tally.stages.timed("read"):
+            batch = next(batches)
+        at = _advanced(at, batch)
+        if batch.rows.height:
+            if range_ is None and tally.ordered != reader.snapshots:
+                tally.order = job.store.next_read_order(run)
+            tally.ordered = reader.snapshots
+            progress = _progress(at, batch, range_, tally)
+            with tally.stages.timed("core"):
+                tally.counters += ingest(store, run, feed, batch, progress, clock.now())
+            tally.moved = progress.watermark is not None
+        job.watch(Tick(tally.counters, at.rows, expected))
+        if batch.last:
+            tally.warnings += reader.warnings
+            return
+        if job.stop.is_set():
+            raise Stopped
+
+
+def _advanced(at: OpenPull, batch: Batch) -> OpenPull:
+    nulls = at.nulls or (batch.position is not None and batch.position.watermark is None)
+    return replace(at, position=batch.position, nulls=nulls, rows=at.rows + batch.rows.height)
+
+
+def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Ledgered) -> Progress:
+    """Return what is committed beside the batch: with the last one the open pull ends and the watermark moves."""
+    moved = at.opened if batch.last and range_ is None else None
+    return Progress(
+        read_order=tally.order, open_pull=None if batch.last else at, watermark=moved, so_far=tally.counters
+    )
+
+
+def _give_way(job: Job, run: Run, range_: Range | None) -> None:
+    """Hold a backfill while a live run of the same stream is active."""
+    while range_ is not None and job.store.active_lease(run.row, LIVE) is not None:
+        _pause(job, YIELD_S)
+
+
+def _feed(job: Job, layout: Layout) -> Feed:
+    return Feed(
+        stream=job.stream.id,
+        entity=job.entity,
+        time_zone=job.stream.time_zone,
+        key=tuple(column.name for column in layout.key),
+        max_rejected=job.stream.max_rejected,
+    )
+
+
+def _result(job: Job, lane: str, run_id: int, tally: Ledgered, started_s: float) -> RunResult:
+    duration_s = clock.monotonic_s() - started_s
+    return RunResult(str(job.stream.id), lane, run_id, RunState.RUNNING, tally.counters, tally.level, duration_s)
+
+
+def _finish(
+    job: Job,
+    run: Run,
+    tally: Ledgered,
+    result: RunResult,
+    started_s: float,
+    *,
+    error_class: str = "",
+    watermark: Watermark | None = None,
+) -> RunResult:
+    """Store how the run ended; when even that fails, the run's own outcome is still what is returned."""
+    finish: Callable[..., None] = job.store.finish_run
+    result = replace(result, counters=tally.counters, level=tally.level, warnings=tuple(dict.fromkeys(tally.warnings)))
+    try:
+        with tally.stages.timed("store"):
+            finish(
+                run,
+                result.state,
+                tally.counters,
+                tally.level,
+                error=result.error,
+                error_class=error_class,
+                watermark=watermark,
+                clear_open_pull=result.state is RunState.SUCCEEDED,
+            )
+    except ConnectorError as error:
+        if not result.error:
+            result = result.failed(str(error.at(str(job.stream.id))), error.exit_code)
+    return replace(result, duration_s=clock.monotonic_s() - started_s, stages_s=tally.stages.seconds())

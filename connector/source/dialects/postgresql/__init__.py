@@ -1,0 +1,159 @@
+"""PostgreSQL 10 and later, through psycopg 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from connector.config.resolved import Source
+from connector.errors import ConnectorError
+from connector.model import Column, Kind
+from connector.source.dialect import Capabilities, TableFacts
+from connector.source.dialects.postgresql import errors, types
+from connector.source.dialects.postgresql.render import PostgresqlGrammar
+from connector.source.render import Renderer
+from connector.source.select import Select, Statement
+
+KEYSET_KINDS = frozenset(Kind) - {Kind.FLOAT, Kind.OTHER, Kind.BOOLEAN}
+
+
+class Postgresql:
+    """PostgreSQL's rules. One snapshot spans a pull: readers block nobody there."""
+
+    capabilities = Capabilities(
+        long_snapshots=True,
+        proven_results=True,
+        describe_rows=0,
+        typed_timestamps=True,
+        lowest_id=-(2**63),
+        lowest_date="-infinity",
+        sqlglot="postgres",
+    )
+
+    failures = (DBAPIError, psycopg.Error, OSError)
+
+    def engine(self, source: Source) -> Engine:
+        parameters = _parameters(source)
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(**parameters, context=_Text()),
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            use_native_hstore=False,
+        )
+        statements = _session(source)
+
+        @event.listens_for(engine, "connect")
+        def _open(connection: Any, _record: Any) -> None:
+            connection.autocommit = True
+            connection.execute(statements)
+
+        return engine
+
+    def begin(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def end(self, connection: Connection) -> None:
+        connection.exec_driver_sql("ROLLBACK")
+
+    def clock(self) -> Statement:
+        return Statement("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
+
+    def server(self) -> Statement:
+        return Statement("SELECT 'PostgreSQL ' || current_setting('server_version'), current_database()::text")
+
+    def render(self, select: Select) -> Statement:
+        return Renderer(PostgresqlGrammar()).render(select)
+
+    def columns(self, connection: Connection, cursor: Any, select: Select) -> tuple[Column, ...]:
+        return types.columns(connection, cursor)
+
+    def facts(self, connection: Connection, table: tuple[str, ...]) -> TableFacts | None:
+        name = PostgresqlGrammar().table(table)
+        found = connection.exec_driver_sql(
+            "SELECT c.oid::int8, c.relkind::text FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%s)", (name,)
+        ).first()
+        if found is None:
+            return None
+        oid, relkind = found
+        nullable = connection.exec_driver_sql(
+            "SELECT attname::text, NOT attnotnull FROM pg_catalog.pg_attribute "
+            "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped",
+            (oid,),
+        )
+        # Only whole, valid indexes over plain columns serve a keyset; INCLUDE columns come after indnkeyatts.
+        indexes = connection.exec_driver_sql(
+            "SELECT i.indisunique, string_agg(a.attname::text, chr(31) ORDER BY k.n) FROM pg_catalog.pg_index i "
+            "CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n) "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
+            "WHERE i.indrelid = %s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL "
+            "AND k.n <= i.indnkeyatts GROUP BY i.indexrelid, i.indisunique",
+            (oid,),
+        ).all()
+        split = [(unique, tuple(names.split("\x1f"))) for unique, names in indexes]
+        return TableFacts(
+            nullable={name: null for name, null in nullable},
+            unique=tuple(names for unique, names in split if unique),
+            indexes=tuple(names for _, names in split),
+            view=relkind in ("v", "m", "f"),
+        )
+
+    def estimate(self, connection: Connection, statement: Statement) -> int | None:
+        text = str(connection.exec_driver_sql(f"EXPLAIN {statement.sql}", statement.binds).scalars().first())
+        return int(text.split("rows=")[1].split()[0]) if "rows=" in text else None
+
+    def instant(self, text: str) -> str:
+        return text + "+00"
+
+    def refuses_in_keyset(self, column: Column) -> str | None:
+        return None if column.kind in KEYSET_KINDS else f"values of type {column.native} have no exact order to resume in"
+
+    def abort(self, driver_connection: Any) -> None:
+        errors.abort(driver_connection)
+
+    def translate(self, error: BaseException) -> ConnectorError:
+        return errors.translate(error)
+
+
+class _Text:
+    """The adaptation context that psycopg takes its adapters from."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = types.text_adapters()
+
+
+def _parameters(source: Source) -> dict[str, Any]:
+    limits, tls = source.limits, source.tls
+    parameters: dict[str, Any] = {
+        "host": source.host,
+        "port": source.port or 5432,
+        "dbname": source.database,
+        "user": source.user,
+        "password": source.password,
+        "connect_timeout": max(2, round(limits.connect_timeout_s)),
+        "application_name": "connector",
+        "client_encoding": "utf8",
+        "sslmode": tls.mode,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": round(limits.read_timeout_s * 1000),
+    }
+    files = {"sslrootcert": tls.ca, "sslcert": tls.cert, "sslkey": tls.key}
+    return parameters | {name: str(path) for name, path in files.items() if path is not None}
+
+
+def _session(source: Source) -> bytes:
+    """Return one round trip of settings. Not start-up options: connection poolers in between refuse those."""
+    timeout_ms = round(source.limits.statement_timeout_s * 1000)
+    idle_ms = round(source.limits.snapshot_cap_s * 1000) + timeout_ms
+    return (
+        "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; "
+        "SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; "
+        f"SET statement_timeout = {timeout_ms}; SET idle_in_transaction_session_timeout = {idle_ms}"
+    ).encode()

@@ -1,0 +1,151 @@
+"""How a stream reads its source: which columns are selected, under which alias, and what the catalogue says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from connector.config.resolved import Stream
+from connector.errors import ConfigError, KeyViolation
+from connector.model import Column, Kind
+from connector.source import tenant
+from connector.source.dialect import Capabilities, TableFacts
+from connector.source.horizon import Window
+from connector.source.keyset import key_columns
+from connector.source.query import parse_query
+from connector.source.select import OneOf, Output, Predicate, Query, Relation, Select, Slot, Table
+
+WATERMARK, TENANT, KEY = "_watermark", "_tenant", "_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A stream resolved against its source. `outputs` are what every batch selects; the rest says what they mean."""
+
+    relation: Relation
+    outputs: tuple[Output, ...]
+    fields: dict[str, Column]
+    watermark: Column
+    key: tuple[Column, ...]
+    tenant: Column | None
+    spellings: tuple[str, ...]
+    window: Window
+    watermark_nullable: bool
+
+    @property
+    def order(self) -> tuple[Column, ...]:
+        return (self.watermark, *key_columns(self.watermark, self.key))
+
+    @property
+    def where(self) -> tuple[Predicate, ...]:
+        return () if self.tenant is None else (OneOf(self.tenant, self.spellings),)
+
+    @property
+    def basis(self) -> str:
+        """What marks are values of: a mark of another column or relation must not be used."""
+        return f"{self.relation}|{self.watermark.name}|{self.watermark.kind}"
+
+    @property
+    def keyset(self) -> str:
+        return "|".join(column.name for column in (self.watermark, *self.key))
+
+
+def relation_of(stream: Stream, capabilities: Capabilities) -> Relation:
+    if stream.query is not None:
+        return parse_query(stream.query, capabilities.sqlglot)
+    return Table(tuple((stream.table or "").split(".")))
+
+
+def describing(stream: Stream, relation: Relation, capabilities: Capabilities) -> Select:
+    """Return the select whose cursor describes everything that the stream needs; a query's own columns come by `*`."""
+    if not stream.fields:
+        return Select(relation, (), limit=capabilities.describe_rows)
+    return Select(relation, _outputs(stream), limit=capabilities.describe_rows)
+
+
+def resolve(
+    stream: Stream,
+    relation: Relation,
+    described: tuple[Column, ...],
+    facts: TableFacts | None,
+    capabilities: Capabilities,
+    known_fields: frozenset[str],
+) -> Layout:
+    """Return the stream's layout; ConfigError or KeyViolation names what does not fit."""
+    found = {column.name: column for column in described}
+    outputs = _outputs(stream) if stream.fields else _all(stream, found, known_fields)
+    if any(name.startswith("_") for name in (stream.fields or found)):
+        raise ConfigError("a field's name begins with _, which is kept for the connector", remedy="Give it another alias")
+    system = {output.alias: output for output in outputs}
+    fields = {alias: found[_described(stream, alias, output)] for alias, output in system.items() if alias[0] != "_"}
+
+    def source_column(name: str, alias: str) -> Column:
+        holder = alias if stream.fields else name
+        if holder not in found:
+            raise ConfigError(
+                f"the query returns no column {name}", remedy=f"It returns: {', '.join(sorted(found)) or 'nothing'}"
+            )
+        column = found[holder]
+        nullable = facts.nullable.get(name) if facts is not None and not facts.view else None
+        return Column(name, column.kind, column.native, nullable, column.padded, column.unit_us)
+
+    watermark = _watermark(source_column(stream.watermark_column, WATERMARK), stream, capabilities)
+    key = tuple(source_column(name, f"{KEY}{index}") for index, name in enumerate(stream.key))
+    for column in key:
+        if column.nullable:
+            raise KeyViolation(
+                f"key column {column.name} may be NULL, so rows could be skipped",
+                remedy="Choose columns that are NOT NULL, or set `key: none` to read whole groups of equal watermarks",
+            )
+    owner = None if stream.tenant is None else source_column(stream.tenant.column, TENANT)
+    spellings: tuple[str, ...] = ()
+    if stream.tenant is not None and owner is not None:
+        values = (stream.tenant.value, *stream.tenant.accept)
+        spellings = tuple(dict.fromkeys(tenant.spelled(value, owner) for value in values))
+    window = Window(
+        watermark, ZoneInfo(stream.time_zone), round(stream.look_back_s * 1_000_000), stream.look_back_ids
+    )
+    nullable = watermark.nullable is not False
+    return Layout(relation, outputs, fields, watermark, key, owner, spellings, window, nullable)
+
+
+def _outputs(stream: Stream) -> tuple[Output, ...]:
+    outputs = [Output(alias, field.column, field.sql) for alias, field in stream.fields.items()]
+    return (*outputs, *_system(stream))
+
+
+def _system(stream: Stream) -> list[Output]:
+    system = [Output(WATERMARK, stream.watermark_column)]
+    system += [Output(f"{KEY}{index}", name) for index, name in enumerate(stream.key)]
+    if stream.tenant is not None:
+        system.append(Output(TENANT, stream.tenant.column))
+    return system
+
+
+def _all(stream: Stream, found: dict[str, Column], known_fields: frozenset[str]) -> tuple[Output, ...]:
+    """Select a query's own columns as fields, but for the tenant and a watermark that is no field of the entity."""
+    left_out = {stream.tenant.column} if stream.tenant is not None else set()
+    left_out |= {stream.watermark_column} - known_fields
+    return (*(Output(name, name) for name in found if name not in left_out), *_system(stream))
+
+
+def _described(stream: Stream, alias: str, output: Output) -> str:
+    return alias if stream.fields else str(output.column)
+
+
+def _watermark(column: Column, stream: Stream, capabilities: Capabilities) -> Column:
+    if column.kind is Kind.TEXT and not capabilities.typed_timestamps and stream.by == "timestamp":
+        return Column(column.name, Kind.TIMESTAMP, column.native, column.nullable)
+    if column.kind.numeric or (column.kind.temporal and stream.by == "timestamp"):
+        return column
+    wanted = "a number that rises with every insert" if stream.by == "id" else "a timestamp, a date or a whole number"
+    raise ConfigError(
+        f"watermark column {column.name} is {column.native or column.kind}, and `by: {stream.by}` needs {wanted}",
+        remedy="Choose another column, or change `by`",
+    )
+
+
+def slots(query: Query, last_id: int, last_date: str) -> dict[Slot, str | int]:
+    """Return what a query's slots are bound to."""
+    values: dict[Slot, str | int] = {Slot.LAST_ID: last_id, Slot.LAST_DATE: last_date}
+    return {part: values[part] for part in query.parts if isinstance(part, Slot)}

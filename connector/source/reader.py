@@ -1,0 +1,339 @@
+"""The plain reader: keyset batches over one session, any engine.
+
+Per pull it opens a first snapshot and takes the marks there; then it reads batches in the order (watermark, key), in the
+same snapshot while the engine can hold one and `snapshot_cap` allows, in new ones after that. A later snapshot is read
+only up to the first one's clock: what is newer belongs to the next pull, and a pull always comes to its end.
+
+A keyless stream has no order among rows of one watermark value, so its batches end between such groups: the last
+group of a full batch is left for the next one, and a group that fills a whole batch is read by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from connector.config.resolved import Stream
+from connector.errors import KeyViolation, StreamStopped
+from connector.model import Batch, Bound, Column, Kind, OpenPull, Position, Watermark
+from connector.source import horizon, keyset, layout, tenant
+from connector.source.layout import KEY, TENANT, WATERMARK, Layout
+from connector.source.select import Compare, IsNull, Output, Predicate, Query, Select, Slot
+from connector.source.session import Session
+
+DTYPES: dict[Kind, Any] = {
+    Kind.INTEGER: pl.Int64,
+    Kind.FLOAT: pl.Float64,
+    Kind.BOOLEAN: pl.Boolean,
+    Kind.BYTES: pl.Binary,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the first snapshot of a pull saw: the database's clock, and the newest watermark at or below it."""
+
+    clock_us: int
+    newest: str | None
+
+
+class Reader:
+    """Reads one stream over one session.
+
+    `before_snapshot` is called before each snapshot opens, and `snapshots` counts those opened.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        stream: Stream,
+        found: Layout,
+        before_snapshot: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session = session
+        self._before_snapshot = before_snapshot
+        self._stream = stream
+        self.layout = found
+        self._first = False
+        self._untouched = False
+        self._run_length = 0
+        self._equal_to: str | None = None
+        self.snapshots = 0
+        self.warnings: list[str] = []
+
+    # -- opening
+
+    def opening(self, lower: Bound | None = None) -> Opening:
+        """Open the first snapshot and read what the marks are made of; nothing newer than `lower` gives None."""
+        self._open_snapshot()
+        self._first = self._untouched = True
+        clock_us = self._session.clock_us()
+        newest = self._newest(lower, None)
+        if newest is not None and horizon.beyond(newest, clock_us, self.layout.window):
+            like = horizon.read_stamp(newest, self.layout.window)
+            newest = self._newest(lower, self._clock_text(clock_us, like))
+        return Opening(clock_us, newest)
+
+    def conclude(self, previous: Watermark | None, opening: Opening) -> Watermark:
+        return horizon.conclude(
+            previous, opening.newest, opening.clock_us, self.layout.window, self.layout.basis, self._stream.by
+        )
+
+    def estimate(self, open_pull: OpenPull) -> int | None:
+        """Return how many rows the engine expects of a pull."""
+        return self._session.estimate(self.page(open_pull, None))
+
+    def has_null_watermark(self) -> bool:
+        """Say whether a row of this client has no watermark."""
+        watermark = self.layout.watermark
+        where = (*self.layout.where, IsNull(watermark))
+        outputs = (Output(WATERMARK, watermark.name),)
+        select = Select(self.layout.relation, outputs, where, limit=1, slots=self._slots(None))
+        return bool(self._session.select(select))
+
+    def _clock_text(self, clock_us: int, like: horizon.Stamp | None) -> str:
+        text = horizon.write_stamp(clock_us, self.layout.window, like)
+        typed = self.layout.watermark.kind is Kind.TIMESTAMPTZ and not (like and like.suffix)
+        return self._session.dialect.instant(text) if typed else text
+
+    def _open_snapshot(self) -> None:
+        self._before_snapshot()
+        self._session.open_snapshot()
+        self.snapshots += 1
+        self._first = self._untouched = False
+
+    def _newest(self, lower: Bound | None, at_most: str | None) -> str | None:
+        watermark = self.layout.watermark
+        bound: Predicate = IsNull(watermark, negated=True)
+        if at_most is not None:
+            bound = Compare(watermark, "<=", at_most)
+        select = Select(
+            self.layout.relation,
+            (Output(WATERMARK, watermark.name),),
+            (*self.layout.where, bound),
+            (watermark,),
+            descending=True,
+            limit=1,
+            slots=self._slots(lower),
+        )
+        rows = self._session.select(select)
+        return text_of(rows[0][0]) if rows else None
+
+    # -- batches
+
+    def batches(self, open_pull: OpenPull, *, nulls: bool) -> Iterator[Batch]:
+        """Yield what is left of a pull, batch by batch; the last one, which may be empty, says so.
+
+        `nulls` adds the pass over rows without a watermark. Raises TenantViolation, KeyViolation, StreamStopped.
+        """
+        position, in_nulls = open_pull.position, open_pull.nulls
+        while True:
+            bounds = self._in_snapshot(open_pull)
+            if in_nulls:
+                frame, more = self._null_page(bounds, position)
+            elif self.layout.key:
+                frame, more = self._keyed_page(replace(bounds, position=position))
+            else:
+                frame, more = self._keyless_page(replace(bounds, position=position))
+            batch = self._batch(frame, in_nulls, last=not more and (in_nulls or not nulls), before=position)
+            yield batch
+            if batch.last:
+                return
+            position = batch.position
+            if not more:
+                in_nulls, position = True, None
+
+    def _in_snapshot(self, open_pull: OpenPull) -> OpenPull:
+        """Renew the snapshot when it is due; behind the first one, read no further than its marks."""
+        lasting = self._session.dialect.capabilities.long_snapshots
+        if not self._session.in_snapshot or not (lasting or self._untouched):
+            self._open_snapshot()
+        self._untouched = False
+        if self._first or not lasting or open_pull.upper is not None:
+            return open_pull
+        return self._capped(open_pull)
+
+    def _capped(self, open_pull: OpenPull) -> OpenPull:
+        sighting, watermark = open_pull.opened.sighting, self.layout.watermark
+        if sighting is None or not watermark.kind.temporal:
+            return replace(open_pull, upper=open_pull.opened.marks.time or open_pull.opened.marks.id)
+        return replace(open_pull, upper=self._clock_text(sighting.clock_us, self._like(open_pull)))
+
+    def _like(self, open_pull: OpenPull) -> horizon.Stamp | None:
+        mark = open_pull.opened.marks.time
+        return None if mark is None else horizon.read_stamp(mark, self.layout.window)
+
+    def _keyed_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:
+        size = self._stream.batch_size
+        frame = self._frame(self.page(at, size))
+        return frame, frame.height == size
+
+    def _keyless_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:
+        size = self._stream.batch_size
+        frame = self._frame(self.page(at, size))
+        if frame.height < size:
+            return frame, False
+        edge = frame[WATERMARK][-1]
+        whole = frame.filter(self._differs(frame[WATERMARK], edge))
+        if whole.height:
+            return whole, True
+        where = (*self.layout.where, Compare(self.layout.watermark, "=", edge))
+        return self._group(where, at.lower), True
+
+    def _differs(self, watermarks: pl.Series, edge: str) -> pl.Series:
+        """Tell equal values from others as the database does: 1.0 and 1.00 are one decimal in two spellings."""
+        if self.layout.watermark.kind is not Kind.DECIMAL:
+            return watermarks != edge
+        return pl.Series([horizon.number(text) != horizon.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean)
+
+    def _null_page(self, at: OpenPull, position: Position | None) -> tuple[pl.DataFrame, bool]:
+        size, key = self._stream.batch_size, self.layout.key
+        where = (*self.layout.where, IsNull(self.layout.watermark))
+        if not key:
+            return self._group(where, at.lower), False
+        where = (*where, *keyset.after_null(key, position))
+        select = Select(self.layout.relation, self.layout.outputs, where, key, limit=size, slots=self._slots(at.lower))
+        frame = self._frame(select)
+        return frame, frame.height == size
+
+    def _group(self, where: tuple[Predicate, ...], lower: Bound | None) -> pl.DataFrame:
+        """Read all rows of one watermark value of a keyless stream."""
+        limit = self._stream.max_equal
+        slots = self._slots(lower)
+        frame = self._frame(Select(self.layout.relation, self.layout.outputs, where, limit=limit + 1, slots=slots))
+        if frame.height > limit:
+            raise StreamStopped(
+                f"more than {limit} rows share one value of {self.layout.watermark.name}, and the stream has no key "
+                "to resume within them; the watermark stays",
+                remedy="Set `key`, raise max_equal, or choose a finer watermark column",
+            )
+        return frame
+
+    def sample(self, rows: int) -> list[dict[str, Any]]:
+        """Return the fields of a few rows, in no order."""
+        found = self.layout
+        select = Select(found.relation, found.outputs, found.where, limit=rows, slots=self._slots(None))
+        return self._frame(select).select(list(found.fields)).to_dicts()
+
+    def page(self, at: OpenPull, size: int | None) -> Select:
+        """Return the statement of the next batch."""
+        found = self.layout
+        where = (*found.where, *keyset.within(found.watermark, at.lower, at.upper))
+        if at.position is not None:
+            upper = () if at.upper is None else (Compare(found.watermark, "<=", at.upper),)
+            where = (*found.where, keyset.after(found.watermark, found.key, at.position), *upper)
+        slots = self._slots(at.lower)
+        return Select(found.relation, found.outputs, where, found.order, limit=size, slots=slots)
+
+    def _slots(self, lower: Bound | None) -> dict[Slot, str | int]:
+        """Bind a raw query's slots to one unit below where the run begins, so that its own `>` cuts nothing off.
+
+        Never to the position: a query may use them for more than the comparison that the keyset makes anyway.
+        """
+        relation, capabilities = self.layout.relation, self._session.dialect.capabilities
+        if not isinstance(relation, Query):
+            return {}
+        last_id, last_date = capabilities.lowest_id, capabilities.lowest_date
+        if lower is not None and self.layout.watermark.kind.temporal:
+            stamp = horizon.read_stamp(lower.value, self.layout.window)
+            if stamp is not None:
+                earlier = stamp.instant_us - stamp.ambiguous_us - stamp.unit_us
+                last_date = horizon.write_stamp(earlier, self.layout.window, stamp)
+        elif lower is not None:
+            last_id = int(horizon.number(lower.value)) - 1
+        return layout.slots(relation, last_id, last_date)
+
+    # -- frames
+
+    def _frame(self, select: Select) -> pl.DataFrame:
+        rows = self._session.select(select)
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(select.outputs)
+        kinds = self.layout.fields
+        frame = pl.DataFrame(
+            [
+                _series(output.alias, list(values), kinds.get(output.alias))
+                for output, values in zip(select.outputs, columns, strict=True)
+            ]
+        )
+        if self.layout.tenant is not None:
+            tenant.recheck(frame[TENANT], self.layout.spellings, self.layout.tenant)
+        return frame
+
+    def _batch(self, frame: pl.DataFrame, in_nulls: bool, last: bool, before: Position | None) -> Batch:
+        parts = [f"{KEY}{index}" for index in range(len(self.layout.key))]
+        for name, column in zip(parts, self.layout.key, strict=True):
+            if frame[name].null_count():
+                raise KeyViolation(
+                    f"key column {column.name} is NULL in {frame[name].null_count()} rows, so rows could be skipped",
+                    remedy="Choose columns that are never NULL, or set `key: none`",
+                )
+        position = before
+        if frame.height:
+            edge = frame.row(frame.height - 1, named=True)
+            position = Position(edge[WATERMARK], tuple(edge[name] for name in (self._tail(parts, in_nulls))))
+            self._watch_ties(frame[WATERMARK])
+        rows = frame.with_columns(_row_key(parts)).drop([*parts, *([TENANT] if self.layout.tenant else [])])
+        return Batch(rows, self.layout.fields, position, last)
+
+    def _tail(self, parts: list[str], in_nulls: bool) -> list[str]:
+        """Return the key parts that a position holds: all in the NULL pass, else without the watermark column."""
+        if in_nulls:
+            return parts
+        kept = {column.name for column in keyset.key_columns(self.layout.watermark, self.layout.key)}
+        return [part for part, column in zip(parts, self.layout.key, strict=True) if column.name in kept]
+
+    def _watch_ties(self, watermarks: pl.Series) -> None:
+        """Warn once when more rows share one value than `max_equal`: with a key nothing is lost, but it is slow."""
+        groups = watermarks.rle().struct.unnest()
+        lengths = dict(enumerate(groups["len"].to_list()))
+        if self._equal_to is not None and groups["value"][0] == self._equal_to:
+            lengths[0] += self._run_length
+        longest = max(lengths.values())
+        self._equal_to, self._run_length = groups["value"][-1], lengths[len(lengths) - 1]
+        if longest > self._stream.max_equal and self._equal_to is not None and not self.warnings:
+            self.warnings.append(
+                f"more than {self._stream.max_equal} rows share one value of {self.layout.watermark.name}"
+            )
+
+
+def text_of(value: object) -> str | None:
+    """Return a driver's value as the database's own text; only numbers, texts and bytes come from the dialects."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
+
+
+def _row_key(parts: list[str]) -> pl.Expr:
+    if not parts:
+        return pl.lit(None, dtype=pl.String).alias(KEY)
+    if len(parts) == 1:
+        return pl.col(parts[0]).alias(KEY)
+    return pl.concat_list(parts).map_elements(lambda values: json.dumps(list(values)), pl.String).alias(KEY)
+
+
+def _series(name: str, values: list[Any], column: Column | None) -> pl.Series:
+    """Build a column by its kind; where a value does not fit the type, the whole column stays text."""
+    dtype = pl.String if column is None else DTYPES.get(column.kind, pl.String)
+    try:
+        return pl.Series(name, values, dtype, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        if column is not None and column.kind is Kind.INTEGER:
+            return _wide_integers(name, values)
+        return pl.Series(name, [text_of(value) for value in values], pl.String)
+
+
+def _wide_integers(name: str, values: list[Any]) -> pl.Series:
+    try:
+        return pl.Series(name, values, pl.UInt64, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(name, [text_of(value) for value in values], pl.String)

@@ -1,0 +1,167 @@
+"""One connection to a client's database, for as long as one run lasts.
+
+Everything a run asks goes over this one physical connection, read only: what it may see is decided by one server.
+Each statement has a deadline on this side too, since a server that hangs does not keep its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from connector import clock
+from connector.config.resolved import Limits, Stream
+from connector.errors import ConfigError, SourceUnavailable
+from connector.model import Column
+from connector.source import horizon, layout
+from connector.source.dialect import Dialect, TableFacts
+from connector.source.layout import Layout
+from connector.source.select import Query, Select, Statement, Table
+
+GRACE_S = 5.0
+"""How much longer than the server's own statement timeout this side waits before it breaks the connection."""
+
+
+class Session:
+    """An open connection with at most one snapshot. Not for use by two threads at once."""
+
+    def __init__(self, dialect: Dialect, engine: Engine, limits: Limits) -> None:
+        self.dialect = dialect
+        self._limits = limits
+        self._late = False
+        self._in_snapshot = False
+        self._snapshot_until_s = 0.0
+        try:
+            self._connection: Connection = engine.connect()
+        except dialect.failures as error:
+            raise dialect.translate(error) from None
+
+    def close(self) -> None:
+        """Close without waiting for the server, whatever state the connection is in."""
+        try:
+            self._connection.invalidate()
+            self._connection.close()
+        except Exception:  # noqa: BLE001, S110 - the connection is given up; how it fails no longer matters
+            pass
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- snapshots
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Say whether a snapshot is open and not yet older than `snapshot_cap`."""
+        return self._in_snapshot and clock.monotonic_s() < self._snapshot_until_s
+
+    def open_snapshot(self) -> None:
+        """End the present snapshot and open a new one."""
+        with self._deadline():
+            if self._in_snapshot:
+                self.dialect.end(self._connection)
+            self.dialect.begin(self._connection)
+        self._in_snapshot = True
+        self._snapshot_until_s = clock.monotonic_s() + self._limits.snapshot_cap_s
+
+    def end_snapshot(self) -> None:
+        if self._in_snapshot:
+            self._in_snapshot = False
+            with self._deadline():
+                self.dialect.end(self._connection)
+
+    # -- statements
+
+    def clock_us(self) -> int:
+        """Return the database's clock, in microseconds since 1970."""
+        return horizon.parse_clock(str(self.rows(self.dialect.clock())[0][0]))
+
+    def server(self) -> tuple[str, str]:
+        version, identity = self.rows(self.dialect.server())[0]
+        return str(version), str(identity or "")
+
+    def select(self, select: Select) -> list[tuple[Any, ...]]:
+        return self.rows(self.dialect.render(select))
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """Run a statement and return all of its rows, known to be complete."""
+        with self._deadline():
+            result = self._connection.exec_driver_sql(statement.sql, statement.binds)
+            rows: list[tuple[Any, ...]] = list(result.cursor.fetchall()) if result.cursor is not None else []
+            result.close()
+            if not self.dialect.capabilities.proven_results:
+                self._connection.exec_driver_sql(self.dialect.clock().sql).close()
+        return rows
+
+    def estimate(self, select: Select) -> int | None:
+        with self._deadline():
+            return self.dialect.estimate(self._connection, self.dialect.render(select))
+
+    # -- what the source looks like
+
+    def facts(self, table: Table) -> TableFacts | None:
+        with self._deadline():
+            return self.dialect.facts(self._connection, table.parts)
+
+    def describe(self, select: Select) -> tuple[Column, ...]:
+        statement = self.dialect.render(select)
+        with self._deadline():
+            result = self._connection.exec_driver_sql(statement.sql, statement.binds)
+            columns = self.dialect.columns(self._connection, result.cursor, select)
+            result.close()
+        return columns
+
+    def layout(self, stream: Stream, known_fields: frozenset[str], facts: TableFacts | None = None) -> Layout:
+        """Resolve a stream against this source; `facts` spares the catalogue queries when they are known."""
+        capabilities = self.dialect.capabilities
+        relation = layout.relation_of(stream, capabilities)
+        select = layout.describing(stream, relation, capabilities)
+        if isinstance(relation, Query):
+            select = _with_slots(select, relation, capabilities.lowest_id, capabilities.lowest_date)
+        elif facts is None:
+            facts = self.facts(relation)
+        found = layout.resolve(stream, relation, self.describe(select), facts, capabilities, known_fields)
+        for column in (found.watermark, *found.key):
+            reason = self.dialect.refuses_in_keyset(column)
+            if reason is not None:
+                raise ConfigError(
+                    f"column {column.name} can't be the watermark or part of the key: {reason}",
+                    remedy="Choose another column",
+                )
+        return found
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Translate a driver's error, and break a connection that does not answer in time."""
+        timer = threading.Timer(self._limits.statement_timeout_s + GRACE_S, self._break)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except self.dialect.failures as error:
+            if self._late:
+                raise SourceUnavailable(
+                    "the database did not answer within source.limits.statement_timeout",
+                    remedy="The connection was given up; the next run tries again",
+                ) from None
+            raise self.dialect.translate(error) from None
+        finally:
+            timer.cancel()
+
+    def _break(self) -> None:
+        self._late = True
+        try:
+            self.dialect.abort(self._connection.connection.driver_connection)
+        except OSError:
+            pass
+
+
+def _with_slots(select: Select, query: Query, lowest_id: int, lowest_date: str) -> Select:
+    slots = layout.slots(query, lowest_id, lowest_date)
+    return Select(select.relation, select.outputs, limit=select.limit, slots=slots)

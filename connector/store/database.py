@@ -1,0 +1,105 @@
+"""What the store asks of a database, so that another one can take the place of the file.
+
+Plain statements are SQLAlchemy Core and written once. `Bulk` holds those that touch a row per record: each database
+has its own fastest way, and one contract suite holds them to the same results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Connection
+
+
+class Known(NamedTuple):
+    """What the ledger holds of the batch's n-th record; all None but `nth` when it holds nothing."""
+
+    nth: int
+    stream_id: int | None
+    segment_id: int | None
+    read_order: int | None
+    deleted: int | None
+
+
+class Incoming(NamedTuple):
+    """The records of one batch as the ledger sees them; `fingerprints` holds 16 bytes for each key."""
+
+    scope_id: int
+    stream_id: int
+    keys: Sequence[str]
+    fingerprints: bytes
+    rules: int
+    read_order: int
+
+
+class Place(NamedTuple):
+    """Where the newest record of a live key lies."""
+
+    key: str
+    segment_id: int
+    row_no: int
+
+
+class Sighting(NamedTuple):
+    """Who saw a refused row, and when."""
+
+    stream_id: int
+    run_id: int
+    read_order: int
+    now: float
+
+
+class Refusal(NamedTuple):
+    """One refused row."""
+
+    row_key: str
+    field: str
+    rule: str
+    row: str
+
+
+class Bulk(Protocol):
+    """Statements over many rows at once. Keys are unique within a call and hold no NUL character."""
+
+    def differing(self, conn: Connection, incoming: Incoming) -> list[Known]:
+        """Return the incoming records that are not simply stored as they are, by this stream, read no later."""
+
+    def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
+        """Point the ledger at a segment whose n-th row is the n-th key; create or replace the keys' rows."""
+
+    def raise_read_order(self, conn: Connection, incoming: Incoming) -> None:
+        """Note that the stored records were seen again in this batch's snapshot."""
+
+    def places(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[Place]:
+        """Return where the live ones of these keys lie, in their order."""
+
+    def pointed_at(self, conn: Connection, scope_id: int, segment_id: int, keys: Sequence[str]) -> list[int]:
+        """Return the indices of those keys whose newest live record lies in this segment, in their order."""
+
+    def refuse(self, conn: Connection, sighting: Sighting, refusals: Iterable[Refusal]) -> None:
+        """Open a quarantine entry per row key, or renew it, unless a later snapshot's entry is there."""
+
+    def accept(self, conn: Connection, stream_id: int, read_order: int, row_keys: Sequence[str]) -> None:
+        """Close the quarantine entries of these row keys, unless they stem from a later snapshot."""
+
+
+class Database(Protocol):
+    """Transactions on the store's database; errors of the driver come out as StoreError."""
+
+    @property
+    def bulk(self) -> Bulk:
+        """Return the statements over many rows."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Open a transaction that sees one state of the store."""
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """Open the only transaction that writes; commit at the end, roll back on any exception."""
+
+    def require_space(self) -> None:
+        """Raise StoreError when there is too little room to write."""
+
+    def close(self) -> None:
+        """Give up every connection."""

@@ -1,0 +1,121 @@
+"""Statements over many rows in SQLite.
+
+Keys travel as one JSON array and fingerprints as one blob, and json_each() joins them to the ledger: binding a value
+per row costs more than the statement itself (1 M lookups: 0.5 s against 2.2 s with a bound IN list). Sorting by key
+before writing touches each page of the tree once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection
+
+from connector.errors import KeyViolation
+from connector.store.database import Incoming, Known, Place, Refusal, Sighting
+
+_DIFFERING = """
+SELECT j.key, l.stream_id, l.segment_id, l.read_order, l.deleted
+FROM json_each(?) AS j LEFT JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value
+WHERE NOT (l.stream_id IS ? AND l.deleted IS 0 AND l.read_order <= ?
+           AND l.fingerprint IS substr(?, j.key * 16 + 1, 16))
+"""
+
+_PUT = """
+INSERT INTO ledger (scope_id, key, stream_id, fingerprint, rules, segment_id, row_no, created_at, updated_at,
+                    read_order, deleted)
+SELECT ?, j.value, ?, substr(?, j.key * 16 + 1, 16), ?, ?, j.key, ?, ?, ?, 0
+FROM json_each(?) AS j WHERE true ORDER BY j.value
+ON CONFLICT (scope_id, key) DO UPDATE SET
+    stream_id = excluded.stream_id,
+    fingerprint = excluded.fingerprint,
+    rules = excluded.rules,
+    segment_id = excluded.segment_id,
+    row_no = excluded.row_no,
+    created_at = CASE WHEN ledger.deleted THEN excluded.created_at ELSE ledger.created_at END,
+    updated_at = excluded.updated_at,
+    read_order = max(ledger.read_order, excluded.read_order),
+    deleted = 0
+"""
+
+_RAISE_READ_ORDER = """
+UPDATE ledger SET read_order = ?
+WHERE scope_id = ? AND stream_id = ? AND read_order < ? AND key IN (SELECT value FROM json_each(?))
+"""
+
+_PLACES = """
+SELECT l.key, l.segment_id, l.row_no
+FROM json_each(?) AS j JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value
+WHERE l.deleted = 0 ORDER BY j.key
+"""
+
+_POINTED_AT = """
+SELECT j.key
+FROM json_each(?) AS j JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value
+WHERE l.segment_id = ? AND l.deleted = 0 ORDER BY j.key
+"""
+
+_REFUSE = """
+INSERT INTO quarantine (stream_id, row_key, field, rule, row, first_at, last_at, times, run_id, read_order)
+VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+ON CONFLICT (stream_id, row_key) DO UPDATE SET
+    field = excluded.field, rule = excluded.rule, row = excluded.row, last_at = excluded.last_at,
+    times = quarantine.times + 1, run_id = excluded.run_id, read_order = excluded.read_order
+WHERE excluded.read_order >= quarantine.read_order
+"""
+
+_ACCEPT = "DELETE FROM quarantine WHERE stream_id = ? AND read_order <= ? AND row_key "
+_NUL = "\\u0000"
+
+
+class SqliteBulk:
+    """Run the statements over many rows."""
+
+    def differing(self, conn: Connection, incoming: Incoming) -> list[Known]:
+        scope_id, stream_id, keys, fingerprints, _, read_order = incoming
+        if conn.exec_driver_sql("SELECT 1 FROM ledger WHERE scope_id = ? LIMIT 1", (scope_id,)).first() is None:
+            return [Known(index, None, None, None, None) for index in range(len(keys))]
+        found = conn.exec_driver_sql(_DIFFERING, (_json(keys), scope_id, stream_id, read_order, fingerprints))
+        return [Known(*row) for row in found]
+
+    def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
+        scope_id, stream_id, keys, fingerprints, rules, read_order = incoming
+        values = (scope_id, stream_id, fingerprints, rules, segment_id, now_s, now_s, read_order, _json(keys))
+        conn.exec_driver_sql(_PUT, values)
+
+    def raise_read_order(self, conn: Connection, incoming: Incoming) -> None:
+        order = incoming.read_order
+        values = (order, incoming.scope_id, incoming.stream_id, order, _json(incoming.keys))
+        conn.exec_driver_sql(_RAISE_READ_ORDER, values)
+
+    def places(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[Place]:
+        return [Place(*row) for row in conn.exec_driver_sql(_PLACES, (_json(keys), scope_id))]
+
+    def pointed_at(self, conn: Connection, scope_id: int, segment_id: int, keys: Sequence[str]) -> list[int]:
+        return list(conn.exec_driver_sql(_POINTED_AT, (_json(keys), scope_id, segment_id)).scalars())
+
+    def refuse(self, conn: Connection, sighting: Sighting, refusals: Iterable[Refusal]) -> None:
+        stream_id, run_id, read_order, now = sighting
+        rows = [(stream_id, *refusal, now, now, run_id, read_order) for refusal in refusals]
+        if rows:
+            conn.exec_driver_sql(_REFUSE, rows)
+
+    def accept(self, conn: Connection, stream_id: int, read_order: int, row_keys: Sequence[str]) -> None:
+        text = json.dumps(row_keys, ensure_ascii=False)
+        if _NUL not in text:
+            conn.exec_driver_sql(_ACCEPT + "IN (SELECT value FROM json_each(?))", (stream_id, read_order, text))
+        else:
+            conn.exec_driver_sql(_ACCEPT + "= ?", [(stream_id, read_order, key) for key in row_keys])
+
+
+def _json(keys: Sequence[str]) -> str:
+    text = json.dumps(keys, ensure_ascii=False)
+    # json_each() cuts a text at NUL, and two identities would become one. (A backslash before `u0000` is taken for
+    # one as well, hence the second look.)
+    if _NUL in text and any("\0" in key for key in keys):
+        raise KeyViolation(
+            "an identity holds a NUL character, which the store can't keep apart",
+            remedy="Remove it in the field that is mapped to the identity, with an `sql` expression",
+        )
+    return text

@@ -1,0 +1,135 @@
+"""The private servers: they keep data over a crash, clean up after a killed run, and say what is missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pymysql
+import pytest
+
+from tests import processes, provision, servers
+from tests.servers import Database, Server
+
+STARTERS = {"postgresql": servers.postgresql, "mysql": servers.mariadb}
+REFUSED = (psycopg.Error, pymysql.err.MySQLError)
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with servers.fresh_database(request.getfixturevalue(request.param)) as database:
+        yield database
+
+
+def test_each_test_has_an_empty_database_of_its_own(database: Database) -> None:
+    database.execute("CREATE TABLE t (id int)")
+    with servers.fresh_database(database.server) as other:
+        other.execute("CREATE TABLE t (id int)")
+        assert other.execute("SELECT id FROM t") == []
+
+
+def test_the_last_of_several_statements_gives_the_rows(database: Database) -> None:
+    sql = "CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2); SELECT id FROM t ORDER BY id"
+    assert database.execute(sql) == [(1,), (2,)]
+
+
+def test_a_login_may_do_what_it_was_granted_and_no_more(database: Database) -> None:
+    database.execute("CREATE TABLE open_t (id int); CREATE TABLE closed_t (id int)")
+    database.create_login("reader", "it's a \\ secret", ["SELECT ON open_t"])
+    try:
+        login = database.connect(user="reader", password="it's a \\ secret")
+        with closing(login) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM open_t")
+            with pytest.raises(REFUSED):
+                cursor.execute("SELECT id FROM closed_t")
+        with pytest.raises(REFUSED):
+            database.connect(user="reader", password="wrong")
+    finally:
+        database.server.drop_login("reader", database=database.name)
+
+
+@pytest.mark.parametrize("engine", sorted(STARTERS))
+def test_committed_rows_outlive_a_kill_and_connections_do_not(engine: str) -> None:
+    with STARTERS[engine]() as server, servers.fresh_database(server) as database:
+        database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+        with closing(database.connect()) as connection:
+            server.kill()
+            with pytest.raises(REFUSED):
+                server.connect()
+            server.start()
+            with pytest.raises(REFUSED):
+                connection.cursor().execute("SELECT 1")
+        assert database.execute("SELECT id FROM t") == [(1,)]
+        server.stop()
+        server.start()
+        assert database.execute("SELECT id FROM t") == [(1,)]
+
+
+def test_what_a_killed_run_left_behind_is_ended_by_the_next(tmp_path: Path) -> None:
+    script = (
+        "import time\n"
+        "from tests import servers\n"
+        "with servers.postgresql(durable=False, ways=('local', 'install', 'unpack')) as server:\n"
+        "    print(server.control.folder, server.control._process.pid, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with run:
+        assert run.stdout is not None
+        folder, pid = run.stdout.readline().split()
+        run.send_signal(signal.SIGKILL)
+    assert Path(folder).exists()
+    processes.sweep()
+    assert not Path(folder).exists()
+    assert not processes._running(int(pid))
+
+
+def test_a_running_server_is_not_swept() -> None:
+    with servers.postgresql(durable=False, ways=("local", "install", "unpack")) as server:
+        processes.sweep()
+        assert server.execute("SELECT 1") == [(1,)]
+
+
+def test_a_missing_server_fails_with_the_command_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = provision.Product("Nothing", ("no-such-server",), ("bin",), ("no-such-package",))
+    monkeypatch.setattr(servers, "POSTGRESQL", nowhere)
+    monkeypatch.setattr("shutil.which", {"apt-get": "/usr/bin/apt-get"}.get)
+    with pytest.raises(servers.ServersMissing) as caught, servers.postgresql(ways=("local",)):
+        pass
+    assert "apt-get install -y no-such-package" in str(caught.value)
+    assert "tried docker: not asked for" in str(caught.value)
+
+
+def test_an_engine_of_docker_that_does_not_answer_leaves_the_local_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "docker"
+    silent.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert processes.docker_server("postgresql", [], "") == (None, "no Docker engine answers")
+    with servers.postgresql(durable=False, ways=("docker", "local", "install", "unpack")) as server:
+        assert server.programs is not None
+
+
+def test_the_services_of_installed_packages_are_held_back_only_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, cluster = tmp_path / "policy-rc.d", tmp_path / "createcluster.d" / "tests.conf"
+    monkeypatch.setattr(provision, "POLICY_FILE", policy)
+    monkeypatch.setattr(provision, "CLUSTER_FILE", cluster)
+    with provision._services_held_back():
+        assert subprocess.run([policy], check=False).returncode == 101
+        assert cluster.read_text() == "create_main_cluster = false\n"
+    assert not policy.exists()
+    assert not cluster.exists()
+
+
+def test_the_password_of_a_server_is_not_printed(postgresql: Server) -> None:
+    assert postgresql.password not in repr(postgresql)
