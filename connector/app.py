@@ -76,7 +76,10 @@ class App:
 
     @property
     def store(self) -> Store:
-        """The store, opened when it is first needed: `check` and `preview` never touch it."""
+        return self.open_store()
+
+    def open_store(self) -> Store:
+        """Return the store, opened when it is first needed: `check` and `preview` never touch it."""
         if self._store is None:
             self._store = Store.open(self.config.store)
         return self._store

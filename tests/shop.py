@@ -76,7 +76,8 @@ class Shop:
         self._insert("customers", rows)
 
     def add_receipts(self, count: int, at: datetime, spread: timedelta = timedelta()) -> None:
-        receipts, lines = [], []
+        receipts: list[tuple[object, ...]] = []
+        lines: list[tuple[object, ...]] = []
         for index in range(count):
             self._receipts += 1
             customer = self._random.randint(1, self._customers)
@@ -97,7 +98,7 @@ class Shop:
 
     def live_a_day(self, now: datetime) -> Changes:
         """Do what another writer does in a day: new customers and receipts, changed addresses, one bad record."""
-        changed = range(1, self._customers, 40)
+        changed = range(1, self._customers, 41)
         for customer in changed:
             country, area, city = CITIES[self._random.randrange(len(CITIES))]
             self._execute(
@@ -118,8 +119,8 @@ class Shop:
         email = f"{first}.{last}{number}@example.com".replace("'", "")
         if number % 501 == 0:
             email = "not an address"  # refused by the core, with its reason
-        born = datetime(1950, 1, 1) + timedelta(days=draw.randrange(20_000))
-        registered = datetime(2012, 1, 1) + timedelta(seconds=draw.randrange(400_000_000))
+        born = datetime.fromisoformat("1950-01-01") + timedelta(days=draw.randrange(20_000))
+        registered = datetime.fromisoformat("2012-01-01") + timedelta(seconds=draw.randrange(400_000_000))
         middle = draw.choice((None, draw.choice(FIRST)))
         phone = f"+38 (0{draw.randint(50, 99)}) {draw.randrange(10**7):07d}"
         address = (country, area, city, f"{draw.randrange(10**5):05d}")

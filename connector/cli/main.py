@@ -62,7 +62,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
-    except Exception as error:  # its text may hold values; the place is what a report needs
+    except Exception as error:  # noqa: BLE001 - the last resort; its text may hold values; the place is what a report needs
         click.echo(f"connector: internal error: {log.place(error)}; please report it", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

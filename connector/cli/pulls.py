@@ -49,9 +49,11 @@ def pull(installation: Installation, target: str | None, as_json: bool) -> int:
     by_client: dict[str, list[str]] = {}
     for client, stream in app.matching(target):
         by_client.setdefault(client.name, []).append(str(stream.id))
-    app.store  # opened here, so that a store that can't be used is one error, not one for every client
+    app.open_store()  # here, so that a store that can't be used is one error, not one for every client
     with ThreadPoolExecutor(max(1, min(app.config.daemon.workers, len(by_client)))) as pool:
-        results = [result for part in pool.map(lambda names: _pull_all(app, names), by_client.values()) for result in part]
+        results = [
+            result for part in pool.map(lambda names: _pull_all(app, names), by_client.values()) for result in part
+        ]
     return _report(app, results, as_json)
 
 
@@ -109,7 +111,8 @@ def run(installation: Installation) -> int:
     Example: connector --config /etc/connector run
     """
     app = installation.app
-    app.config.clients or _nothing()
+    if not app.config.clients:
+        raise ConfigError("no client is configured", remedy="Write one YAML file per client beside connector.yaml")
     stop_on_signals(app.stop)
     with app.store.hold_daemon(DAEMON_LEASE_S):
         last = {str(each.row.id): each.last_success for each in app.store.overview()}
@@ -123,10 +126,6 @@ def run(installation: Installation) -> int:
         daemon.run(app.stop)
         log.daemon("stopped", streams=len(tasks))
     return 0
-
-
-def _nothing() -> None:
-    raise ConfigError("no client is configured", remedy="Write one YAML file per client beside connector.yaml")
 
 
 def _report(app: App, results: Sequence[RunResult], as_json: bool) -> int:

@@ -107,7 +107,7 @@ def _ago(moment: datetime | None) -> str:
 @json_option
 @pass_installation
 def records(
-    installation: Installation, stream: str, limit: int, keys: tuple[str, ...], changes: bool, as_json: bool
+    installation: Installation, *, stream: str, limit: int, keys: tuple[str, ...], changes: bool, as_json: bool
 ) -> int:
     """Show the newest record of each key, latest first, or the change log. Values are shown as they are.
 
@@ -123,7 +123,9 @@ def records(
     if changes:
         for segment in app.store.changes(0, limit_segments=2**31 - 1):
             if segment.stream_id == row.stream_id:
-                found += [{"at": segment.committed_at, "lane": segment.lane, **each} for each in segment.frame.to_dicts()]
+                found += [
+                    {"at": segment.committed_at, "lane": segment.lane, **each} for each in segment.frame.to_dicts()
+                ]
         found = found[-limit:]
     elif keys:
         found = app.store.records(row.scope_id, keys).to_dicts()
@@ -142,7 +144,9 @@ def records(
 def _record(row: dict[str, Any]) -> dict[str, Any]:
     """Return a stored row as people see it: `_key` and `_op` by their names, bookkeeping left out."""
     renamed = {"_op": "op", "_key": "key"}
-    return {renamed.get(name, name): value for name, value in row.items() if name in renamed or not name.startswith("_")}
+    return {
+        renamed.get(name, name): value for name, value in row.items() if name in renamed or not name.startswith("_")
+    }
 
 
 def _shown(value: object) -> object:

@@ -1,4 +1,4 @@
-"""The configuration as the stages see it: every default applied, every secret resolved, nothing optional by accident."""
+"""The configuration as the stages see it: defaults applied, secrets resolved, nothing optional by accident."""
 
 from __future__ import annotations
 

@@ -267,6 +267,8 @@ def _to_json(source: Source) -> Conversion:
     def exact(given: pl.Series) -> Exact:
         # Without an exact reading of the text, the plain expression knows for sure that it doesn't parse.
         values = pl.repeat(None, given.len(), dtype=pl.String, eager=True) if read is None else read(given).values
+        if given.dtype == pl.String:
+            given = given.set(given.str.strip_chars() == "null", "")  # JSON's null is no value
         return _judged(given, values, "not_json")
 
     return Conversion(text.plain, exact)

@@ -74,8 +74,8 @@ def ingest(  # noqa: PLR0917 - in the order that things travel, the same at ever
     (null without one), and for streams without a key `_watermark`. Values are either what the database writes as
     text, or typed columns; a record is the same from both. Readers give years outside 0001 to 9999 as text.
 
-    A row that breaks a rule is refused with its reason and stops nothing, until there are too many. The store decides what is new, different or
-    known. A batch may be given again: what was taken already is counted as unchanged.
+    A row that breaks a rule is refused with its reason and stops nothing, until there are too many. The store decides
+    what is new, different or known. A batch may be given again: what was taken already is counted as unchanged.
 
     `now` only decides which year is this year. Raises KeyViolation when a key or an identity is not unique or null,
     ConfigError when a required field isn't mapped, StreamStopped above `max_rejected`, and whatever the store raises;
@@ -102,7 +102,9 @@ def _stop_when_bad(feed: Feed, so_far: Counters, read: int, reasons: pl.DataFram
     rows, refused = so_far.read + read, so_far.refused + reasons.height
     if reasons.is_empty() or rows < ROWS_TO_JUDGE or refused <= feed.max_rejected * rows:
         return
-    common = reasons.group_by(FIELD, RULE).len().sort([-pl.col("len"), FIELD, RULE]).row(0, named=True)
+    common = (
+        reasons.group_by(FIELD, RULE).len().sort("len", FIELD, RULE, descending=[True, False, False]).row(0, named=True)
+    )
     raise StreamStopped(
         f"{refused:,} of {rows:,} rows were refused, more than max_rejected ({feed.max_rejected:.0%}); "
         f"most often {common[FIELD]}: {common[RULE]}",

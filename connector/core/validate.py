@@ -30,6 +30,8 @@ CUSTOM = "custom."
 
 _BROKEN = "_broken."  # before a field's name: the rule that its conversion broke
 
+_NONE_FAILS = pl.repeat(False, pl.len(), dtype=pl.Boolean)  # for an entity without a check
+
 Columns = tuple[tuple[str, Column], ...]
 Schema = tuple[tuple[str, pl.DataType], ...]
 
@@ -120,7 +122,7 @@ def plan(entity: Entity, context: Context, columns: Columns, schema: Schema) -> 
     return Plan(
         steps=tuple(steps),
         texts=tuple(_Step(name, name, as_text(source)) for name, source in sources.items()),
-        fails=pl.any_horizontal(failed for _, (failed, _) in failures),
+        fails=pl.any_horizontal(_NONE_FAILS, *(failed for _, (failed, _) in failures)),
         field=pl.coalesce(pl.when(failed).then(pl.lit(field.name)) for field, (failed, _) in reasons).alias(FIELD),
         rule=pl.coalesce(pl.when(failed).then(rule) for _, (failed, rule) in reasons).alias(RULE),
         raw=tuple(raw_json(source).alias(name) for name, source in sources.items()),

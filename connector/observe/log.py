@@ -2,11 +2,13 @@
 
 | event | level | when | fields |
 |---|---|---|---|
-| `run` | info | a run ended well or was stopped | stream, lane, run, state, read, created, updated, unchanged, refused, ignored, duration_s, level |
-| `run` | error | a run failed | the same, and error |
+| `run` | info | a run ended well or was stopped | RUN_FIELDS |
+| `run` | error | a run failed | RUN_FIELDS, error |
 | `warning` | warning | a run has something to say | stream, lane, text |
-| `daemon` | info | the daemon started, is stopping, has stopped | state, streams, workers |
-| `schedule` | warning | a run was left out because its stream is still running | stream |
+| `daemon` | info | the daemon started or stopped | state, streams, workers |
+| `schedule` | warning | a time was left out, since the stream still runs | stream, text |
+
+RUN_FIELDS: stream, lane, run, state, read, created, updated, unchanged, refused, ignored, duration_s, level.
 
 No event carries a value of a row or a secret: fields are names, numbers and our own errors' texts. A run that found
 nothing writes its one `run` line.

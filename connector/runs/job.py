@@ -16,7 +16,7 @@ from connector.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Progress after a batch: rows so far in this pull, killed attempts included, and what the engine expects in all."""
+    """Progress after a batch: the run's counters, the pull's rows so far, and what the engine expects in all."""
 
     counters: Counters
     rows: int

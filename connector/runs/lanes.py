@@ -83,7 +83,7 @@ def begin_backfill(reader: Reader, range_: Range) -> OpenPull:
     upper = opened.marks.time or opened.marks.id
     if range_.to is not None:
         upper = checked(range_.to, layout)
-    return OpenPull(opened, lower, upper, keyset=layout.keyset)
+    return OpenPull(opened, lower, None if upper is None else Bound(upper), keyset=layout.keyset)
 
 
 def reads_nulls(stream: Stream, layout: Layout, range_: Range | None) -> bool:

@@ -49,7 +49,7 @@ class Stopped(Exception):
 class Ledgered:
     """What a run has come to so far, over all of its attempts."""
 
-    counters: Counters = Counters()
+    counters: Counters = field(default_factory=Counters)
     level: Level = Level.WINDOW
     warnings: list[str] = field(default_factory=list)
     stages: Stages = field(default_factory=Stages)
@@ -75,7 +75,7 @@ def run_lane(job: Job, lane: str) -> RunResult:
     except ConnectorError as error:
         failed = result.failed(str(error.at(str(job.stream.id))), error.exit_code)
         return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
-    except Exception as error:  # a mistake of ours stops its own stream; its text may hold values, its place can't
+    except Exception as error:  # noqa: BLE001 - a mistake of ours stops its own stream; its text may hold values
         failed = result.failed(f"{job.stream.id}: internal error: {log.place(error)}", 1)
         return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
     return _finish(job, run, tally, replace(result, state=RunState.SUCCEEDED), started_s, watermark=watermark)
@@ -105,13 +105,11 @@ def _attempt(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
         tally.level = open_pull.opened.level
         lanes.refuse_nulls(job.stream, reader)
         if not done:
-            _drain(job, run, reader, open_pull, range_, tally)
+            _drain(job, run, reader, open_pull, tally)
     return open_pull.opened if range_ is None and not tally.moved else None
 
 
-def _open(
-    job: Job, run: Run, session: Session, range_: Range | None, tally: Ledgered
-) -> tuple[Reader, OpenPull, bool]:
+def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Ledgered) -> tuple[Reader, OpenPull, bool]:
     """Return the reader, where it begins, and whether there is nothing to read."""
 
     def order_now() -> None:
@@ -134,9 +132,8 @@ def _open(
         return reader, *lanes.begin_live(reader, job.stream, known)
 
 
-def _drain(
-    job: Job, run: Run, reader: Reader, open_pull: OpenPull, range_: Range | None, tally: Ledgered
-) -> None:
+def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledgered) -> None:
+    range_ = Range.of(run.lane)
     feed = _feed(job, reader.layout)
     store = TimedStore(job.store, tally.stages)
     expected = reader.estimate(open_pull) if range_ is not None else None

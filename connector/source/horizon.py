@@ -75,7 +75,7 @@ def parse_clock(text: str) -> int:
 
 
 def read_stamp(text: str, window: Window) -> Stamp | None:
-    """Read a database's text of a date or timestamp; None for what no calendar holds (infinity, year 15000, zero dates)."""
+    """Read a database's text of a date or timestamp; None for what no calendar holds (infinity, zero dates)."""
     found = STAMP.fullmatch(text)
     if found is None:
         return None
@@ -157,7 +157,7 @@ def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
 
 
 def conclude(
-    previous: Watermark | None, newest: str | None, clock_us: int, window: Window, basis: str, by: str
+    previous: Watermark | None, newest: str | None, clock_us: int, window: Window, *, basis: str, by: str
 ) -> Watermark:
     """Return the marks of a pull whose first snapshot opened at `clock_us` and saw `newest` at or below that clock."""
     mark = None if previous is None else previous.marks.time or previous.marks.id

@@ -40,12 +40,17 @@ def after_null(key: tuple[Column, ...], position: Position | None) -> tuple[Pred
     return () if position is None or not position.key else (_key_after(key, position.key),)
 
 
-def within(watermark: Column, lower: Bound | None, upper: str | None) -> tuple[Predicate, ...]:
+def within(watermark: Column, lower: Bound | None, upper: Bound | None) -> tuple[Predicate, ...]:
     """Return the predicates of a range of watermark values; without a lower bound only NULLs are left out."""
     low: Predicate = IsNull(watermark, negated=True)
     if lower is not None:
         low = Compare(watermark, ">=" if lower.inclusive else ">", lower.value)
-    return (low,) if upper is None else (low, Compare(watermark, "<=", upper))
+    return (low, *up_to(watermark, upper))
+
+
+def up_to(watermark: Column, upper: Bound | None) -> tuple[Predicate, ...]:
+    """Return the predicate of a range's upper end, if it has one."""
+    return () if upper is None else (Compare(watermark, "<=" if upper.inclusive else "<", upper.value),)
 
 
 def _key_after(key: tuple[Column, ...], values: tuple[str, ...]) -> Predicate:

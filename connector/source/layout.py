@@ -68,6 +68,7 @@ def resolve(
     relation: Relation,
     described: tuple[Column, ...],
     facts: TableFacts | None,
+    *,
     capabilities: Capabilities,
     known_fields: frozenset[str],
 ) -> Layout:
@@ -75,7 +76,9 @@ def resolve(
     found = {column.name: column for column in described}
     outputs = _outputs(stream) if stream.fields else _all(stream, found, known_fields)
     if any(name.startswith("_") for name in (stream.fields or found)):
-        raise ConfigError("a field's name begins with _, which is kept for the connector", remedy="Give it another alias")
+        raise ConfigError(
+            "a field's name begins with _, which is kept for the connector", remedy="Give it another alias"
+        )
     system = {output.alias: output for output in outputs}
     fields = {alias: found[_described(stream, alias, output)] for alias, output in system.items() if alias[0] != "_"}
 
@@ -102,9 +105,7 @@ def resolve(
     if stream.tenant is not None and owner is not None:
         values = (stream.tenant.value, *stream.tenant.accept)
         spellings = tuple(dict.fromkeys(tenant.spelled(value, owner) for value in values))
-    window = Window(
-        watermark, ZoneInfo(stream.time_zone), round(stream.look_back_s * 1_000_000), stream.look_back_ids
-    )
+    window = Window(watermark, ZoneInfo(stream.time_zone), round(stream.look_back_s * 1_000_000), stream.look_back_ids)
     nullable = watermark.nullable is not False
     return Layout(relation, outputs, fields, watermark, key, owner, spellings, window, nullable)
 

@@ -1,8 +1,8 @@
 """The plain reader: keyset batches over one session, any engine.
 
-Per pull it opens a first snapshot and takes the marks there; then it reads batches in the order (watermark, key), in the
-same snapshot while the engine can hold one and `snapshot_cap` allows, in new ones after that. A later snapshot is read
-only up to the first one's clock: what is newer belongs to the next pull, and a pull always comes to its end.
+Per pull it opens a first snapshot and takes the marks there; then it reads batches in the order (watermark, key), in
+the same snapshot while the engine can hold one and `snapshot_cap` allows, in new ones after that. A later snapshot is
+read only up to the first one's clock: what is newer belongs to the next pull, and a pull always comes to its end.
 
 A keyless stream has no order among rows of one watermark value, so its batches end between such groups: the last
 group of a full batch is left for the next one, and a group that fills a whole batch is read by itself.
@@ -10,7 +10,6 @@ group of a full batch is left for the next one, and a group that fills a whole b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,18 +18,12 @@ import polars as pl
 
 from connector.config.resolved import Stream
 from connector.errors import KeyViolation, StreamStopped
-from connector.model import Batch, Bound, Column, Kind, OpenPull, Position, Watermark
+from connector.model import Batch, Bound, Kind, OpenPull, Position, Watermark
 from connector.source import horizon, keyset, layout, tenant
+from connector.source.frames import frame_of, row_key, text_of
 from connector.source.layout import KEY, TENANT, WATERMARK, Layout
 from connector.source.select import Compare, IsNull, Output, Predicate, Query, Select, Slot
 from connector.source.session import Session
-
-DTYPES: dict[Kind, Any] = {
-    Kind.INTEGER: pl.Int64,
-    Kind.FLOAT: pl.Float64,
-    Kind.BOOLEAN: pl.Boolean,
-    Kind.BYTES: pl.Binary,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +32,24 @@ class Opening:
 
     clock_us: int
     newest: str | None
+
+
+class Ties:
+    """The longest run of equal watermarks, over batch edges: with a key nothing is lost by it, but it is slow."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._value: str | None = None
+        self._length = 0
+
+    def see(self, watermarks: pl.Series) -> None:
+        runs = watermarks.rle().struct.unnest()
+        values, lengths = runs["value"].to_list(), runs["len"].to_list()
+        if self._value is not None and values[0] == self._value:
+            lengths[0] += self._length
+        counted = [length for value, length in zip(values, lengths, strict=True) if value is not None]
+        self.longest = max([self.longest, *counted])
+        self._value, self._length = values[-1], lengths[-1]
 
 
 class Reader:
@@ -60,10 +71,8 @@ class Reader:
         self.layout = found
         self._first = False
         self._untouched = False
-        self._run_length = 0
-        self._equal_to: str | None = None
+        self._ties = Ties()
         self.snapshots = 0
-        self.warnings: list[str] = []
 
     # -- opening
 
@@ -78,9 +87,19 @@ class Reader:
             newest = self._newest(lower, self._clock_text(clock_us, like))
         return Opening(clock_us, newest)
 
+    @property
+    def warnings(self) -> list[str]:
+        found = self._ties.longest > self._stream.max_equal
+        return [f"{self._ties.longest:,} rows share one value of {self.layout.watermark.name}"] if found else []
+
     def conclude(self, previous: Watermark | None, opening: Opening) -> Watermark:
         return horizon.conclude(
-            previous, opening.newest, opening.clock_us, self.layout.window, self.layout.basis, self._stream.by
+            previous,
+            opening.newest,
+            opening.clock_us,
+            self.layout.window,
+            basis=self.layout.basis,
+            by=self._stream.by,
         )
 
     def estimate(self, open_pull: OpenPull) -> int | None:
@@ -159,9 +178,10 @@ class Reader:
 
     def _capped(self, open_pull: OpenPull) -> OpenPull:
         sighting, watermark = open_pull.opened.sighting, self.layout.watermark
-        if sighting is None or not watermark.kind.temporal:
-            return replace(open_pull, upper=open_pull.opened.marks.time or open_pull.opened.marks.id)
-        return replace(open_pull, upper=self._clock_text(sighting.clock_us, self._like(open_pull)))
+        newest = open_pull.opened.marks.time or open_pull.opened.marks.id
+        if sighting is not None and watermark.kind.temporal:
+            newest = self._clock_text(sighting.clock_us, self._like(open_pull))
+        return replace(open_pull, upper=None if newest is None else Bound(newest))
 
     def _like(self, open_pull: OpenPull) -> horizon.Stamp | None:
         mark = open_pull.opened.marks.time
@@ -188,7 +208,9 @@ class Reader:
         """Tell equal values from others as the database does: 1.0 and 1.00 are one decimal in two spellings."""
         if self.layout.watermark.kind is not Kind.DECIMAL:
             return watermarks != edge
-        return pl.Series([horizon.number(text) != horizon.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean)
+        return pl.Series(
+            [horizon.number(text) != horizon.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean
+        )
 
     def _null_page(self, at: OpenPull, position: Position | None) -> tuple[pl.DataFrame, bool]:
         size, key = self._stream.batch_size, self.layout.key
@@ -224,8 +246,8 @@ class Reader:
         found = self.layout
         where = (*found.where, *keyset.within(found.watermark, at.lower, at.upper))
         if at.position is not None:
-            upper = () if at.upper is None else (Compare(found.watermark, "<=", at.upper),)
-            where = (*found.where, keyset.after(found.watermark, found.key, at.position), *upper)
+            beyond = keyset.after(found.watermark, found.key, at.position)
+            where = (*found.where, beyond, *keyset.up_to(found.watermark, at.upper))
         slots = self._slots(at.lower)
         return Select(found.relation, found.outputs, where, found.order, limit=size, slots=slots)
 
@@ -250,15 +272,7 @@ class Reader:
     # -- frames
 
     def _frame(self, select: Select) -> pl.DataFrame:
-        rows = self._session.select(select)
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(select.outputs)
-        kinds = self.layout.fields
-        frame = pl.DataFrame(
-            [
-                _series(output.alias, list(values), kinds.get(output.alias))
-                for output, values in zip(select.outputs, columns, strict=True)
-            ]
-        )
+        frame = frame_of(self._session.select(select), select.outputs, self.layout.fields)
         if self.layout.tenant is not None:
             tenant.recheck(frame[TENANT], self.layout.spellings, self.layout.tenant)
         return frame
@@ -275,8 +289,8 @@ class Reader:
         if frame.height:
             edge = frame.row(frame.height - 1, named=True)
             position = Position(edge[WATERMARK], tuple(edge[name] for name in (self._tail(parts, in_nulls))))
-            self._watch_ties(frame[WATERMARK])
-        rows = frame.with_columns(_row_key(parts)).drop([*parts, *([TENANT] if self.layout.tenant else [])])
+            self._ties.see(frame[WATERMARK])
+        rows = frame.with_columns(row_key(parts, KEY)).drop([*parts, *([TENANT] if self.layout.tenant else [])])
         return Batch(rows, self.layout.fields, position, last)
 
     def _tail(self, parts: list[str], in_nulls: bool) -> list[str]:
@@ -285,55 +299,3 @@ class Reader:
             return parts
         kept = {column.name for column in keyset.key_columns(self.layout.watermark, self.layout.key)}
         return [part for part, column in zip(parts, self.layout.key, strict=True) if column.name in kept]
-
-    def _watch_ties(self, watermarks: pl.Series) -> None:
-        """Warn once when more rows share one value than `max_equal`: with a key nothing is lost, but it is slow."""
-        groups = watermarks.rle().struct.unnest()
-        lengths = dict(enumerate(groups["len"].to_list()))
-        if self._equal_to is not None and groups["value"][0] == self._equal_to:
-            lengths[0] += self._run_length
-        longest = max(lengths.values())
-        self._equal_to, self._run_length = groups["value"][-1], lengths[len(lengths) - 1]
-        if longest > self._stream.max_equal and self._equal_to is not None and not self.warnings:
-            self.warnings.append(
-                f"more than {self._stream.max_equal} rows share one value of {self.layout.watermark.name}"
-            )
-
-
-def text_of(value: object) -> str | None:
-    """Return a driver's value as the database's own text; only numbers, texts and bytes come from the dialects."""
-    match value:
-        case None | str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case bytes():
-            return value.hex()
-        case _:
-            return str(value)
-
-
-def _row_key(parts: list[str]) -> pl.Expr:
-    if not parts:
-        return pl.lit(None, dtype=pl.String).alias(KEY)
-    if len(parts) == 1:
-        return pl.col(parts[0]).alias(KEY)
-    return pl.concat_list(parts).map_elements(lambda values: json.dumps(list(values)), pl.String).alias(KEY)
-
-
-def _series(name: str, values: list[Any], column: Column | None) -> pl.Series:
-    """Build a column by its kind; where a value does not fit the type, the whole column stays text."""
-    dtype = pl.String if column is None else DTYPES.get(column.kind, pl.String)
-    try:
-        return pl.Series(name, values, dtype, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        if column is not None and column.kind is Kind.INTEGER:
-            return _wide_integers(name, values)
-        return pl.Series(name, [text_of(value) for value in values], pl.String)
-
-
-def _wide_integers(name: str, values: list[Any]) -> pl.Series:
-    try:
-        return pl.Series(name, values, pl.UInt64, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        return pl.Series(name, [text_of(value) for value in values], pl.String)

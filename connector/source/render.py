@@ -54,7 +54,8 @@ class Renderer:
 
     def render(self, select: Select) -> Statement:
         outputs = ", ".join(self._output(output) for output in select.outputs) or f"{ALIAS}.*"
-        sql = f"SELECT {outputs} FROM {self._relation(select.relation, dict(select.slots))}"
+        relation = self._relation(select.relation, dict(select.slots))
+        sql = f"SELECT {outputs} FROM {relation}"  # noqa: S608 - values are bound; names are quoted
         if select.where:
             sql += " WHERE " + " AND ".join(self._predicate(part) for part in select.where)
         if select.order:

@@ -72,12 +72,12 @@ class IsNull:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    parts: tuple["Predicate", ...]
+    parts: tuple[Predicate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    parts: tuple["Predicate", ...]
+    parts: tuple[Predicate, ...]
 
 
 Predicate: TypeAlias = Compare | OneOf | IsNull | All | Any

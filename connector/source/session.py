@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
@@ -42,13 +42,11 @@ class Session:
 
     def close(self) -> None:
         """Close without waiting for the server, whatever state the connection is in."""
-        try:
+        with suppress(Exception):  # the connection is given up; how it fails no longer matters
             self._connection.invalidate()
             self._connection.close()
-        except Exception:  # noqa: BLE001, S110 - the connection is given up; how it fails no longer matters
-            pass
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +124,9 @@ class Session:
             select = _with_slots(select, relation, capabilities.lowest_id, capabilities.lowest_date)
         elif facts is None:
             facts = self.facts(relation)
-        found = layout.resolve(stream, relation, self.describe(select), facts, capabilities, known_fields)
+        found = layout.resolve(
+            stream, relation, self.describe(select), facts, capabilities=capabilities, known_fields=known_fields
+        )
         for column in (found.watermark, *found.key):
             reason = self.dialect.refuses_in_keyset(column)
             if reason is not None:
@@ -156,10 +156,8 @@ class Session:
 
     def _break(self) -> None:
         self._late = True
-        try:
+        with suppress(OSError):
             self.dialect.abort(self._connection.connection.driver_connection)
-        except OSError:
-            pass
 
 
 def _with_slots(select: Select, query: Query, lowest_id: int, lowest_date: str) -> Select:

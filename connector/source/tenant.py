@@ -17,7 +17,7 @@ from connector.errors import ConfigError, TenantViolation
 from connector.model import Column, Kind
 
 
-def spelled(value: str | int | bool | float, column: Column) -> str:
+def spelled(value: str | float, column: Column) -> str:
     """Return a configured value as the text to bind for `column`; ConfigError when it would have to change."""
     lossy = ConfigError(
         f"the tenant's value can't be compared with column {column.name} ({column.native or column.kind}) as it stands",
@@ -47,7 +47,7 @@ def spelled(value: str | int | bool | float, column: Column) -> str:
 
 
 def recheck(returned: pl.Series, spellings: Iterable[str], column: Column) -> None:
-    """Raise TenantViolation when a row's tenant is none of the spellings; only a fixed-length type's padding is ignored."""
+    """Raise TenantViolation when a row's tenant is none of the spellings; only padding to a length is ignored."""
     texts = returned.cast(pl.String)
     if column.kind is Kind.DECIMAL:
         texts = pl.Series(texts.name, [_integer(text) if text is not None else None for text in texts], pl.String)

@@ -14,13 +14,23 @@ from sqlalchemy import Connection
 
 
 class Known(NamedTuple):
-    """What the ledger holds of the batch's n-th record; all None but `nth` when it holds nothing."""
+    """What the ledger holds of the batch's n-th record."""
 
     nth: int
-    stream_id: int | None
-    segment_id: int | None
-    read_order: int | None
-    deleted: int | None
+    stream_id: int
+    segment_id: int
+    read_order: int
+    deleted: int
+
+
+class Differing(NamedTuple):
+    """The records of a batch that the ledger doesn't know, by their numbers, and those that it knows otherwise.
+
+    All others are stored as they are, by this stream, and were not read later.
+    """
+
+    unseen: Sequence[int]
+    known: Sequence[Known]
 
 
 class Incoming(NamedTuple):
@@ -63,8 +73,8 @@ class Refusal(NamedTuple):
 class Bulk(Protocol):
     """Statements over many rows at once. Keys are unique within a call and hold no NUL character."""
 
-    def differing(self, conn: Connection, incoming: Incoming) -> list[Known]:
-        """Return the incoming records that are not simply stored as they are, by this stream, read no later."""
+    def differing(self, conn: Connection, incoming: Incoming) -> Differing:
+        """Compare a batch with the ledger."""
 
     def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
         """Point the ledger at a segment whose n-th row is the n-th key; create or replace the keys' rows."""

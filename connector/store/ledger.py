@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from connector.errors import KeyViolation
 from connector.store import leases, tables
-from connector.store.database import Bulk, Incoming, Known
+from connector.store.database import Bulk, Differing, Incoming
 from connector.store.intake import FINGERPRINT, KEY, Intake
 from connector.store.runs import Run
 from connector.store.state import StreamRow
@@ -59,7 +59,7 @@ def judge(conn: Connection, bulk: Bulk, run: Run, batch: Incoming, *, superseded
     """Compare a batch with the ledger; write nothing but the order in which unchanged records were seen."""
     if not superseded:
         batch = batch._replace(read_order=_ANY_ORDER)
-    differing = bulk.differing(conn, batch) if batch.keys else []
+    differing = bulk.differing(conn, batch) if batch.keys else Differing([], [])
     verdict = _verdict(conn, run, batch, differing)
     # A batch of another lane that was read before this one may commit after it. What it brings is older than what
     # was found unchanged here, and the ledger must be able to tell. Without such a lane nobody could come late.
@@ -79,26 +79,26 @@ def changes_of(batch: Incoming, changed: Sequence[int] | None) -> Incoming:
     return batch
 
 
-def _verdict(conn: Connection, run: Run, batch: Incoming, differing: Sequence[Known]) -> Verdict:
-    creates: list[int] = []
+def _verdict(conn: Connection, run: Run, batch: Incoming, differing: Differing) -> Verdict:
+    recreates: list[int] = []
     updates: list[int] = []
     superseded: Counter[int] = Counter()
     ignored = 0
-    for index, stream_id, segment_id, read_order, deleted in differing:
-        if stream_id is None or segment_id is None or read_order is None:
-            creates.append(index)
-        elif stream_id != batch.stream_id:
+    for nth, stream_id, segment_id, read_order, deleted in differing.known:
+        if stream_id != batch.stream_id:
             if not deleted:
                 raise _two_streams(conn, run, stream_id)
-            creates.append(index)
+            recreates.append(nth)
         elif read_order > batch.read_order:
             ignored += 1
         elif deleted:
-            creates.append(index)
+            recreates.append(nth)
         else:
-            updates.append(index)
+            updates.append(nth)
             superseded[segment_id] += 1
-    return Verdict(creates, updates, len(batch.keys) - len(differing), ignored, superseded)
+    creates = [*differing.unseen, *recreates] if recreates else differing.unseen
+    unchanged = len(batch.keys) - len(differing.unseen) - len(differing.known)
+    return Verdict(creates, updates, unchanged, ignored, superseded)
 
 
 def _two_streams(conn: Connection, run: Run, other_id: int) -> KeyViolation:

@@ -133,7 +133,6 @@ ledger = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("read_order", BigInteger, nullable=False),
     Column("deleted", Integer, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 segments = Table(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -71,29 +70,44 @@ def test_committed_rows_outlive_a_kill_and_connections_do_not(engine: str) -> No
         assert database.execute("SELECT id FROM t") == [(1,)]
 
 
-def test_what_a_killed_run_left_behind_is_ended_by_the_next(tmp_path: Path) -> None:
-    script = (
-        "import time\n"
-        "from tests import servers\n"
-        "with servers.postgresql(durable=False, ways=('local', 'install', 'unpack')) as server:\n"
-        "    print(server.control.folder, server.control._process.pid, flush=True)\n"
-        "    time.sleep(600)\n"
-    )
-    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    with run:
+SLEEPER = """
+import time
+from tests import processes, provision
+def prepare(process, programs, password):
+    return ["/bin/sh", "-c", "sleep 600 & wait", str(process.folder)]
+process = processes.LocalProcess(provision.Programs({}, None), provision.unprivileged(), prepare, [], "")
+process.start()
+print(process.folder, process._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other_run() -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
+    """Start a test run of its own that serves something, and give its folder and the server's id."""
+    with subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         folder, pid = run.stdout.readline().split()
-        run.send_signal(signal.SIGKILL)
-    assert Path(folder).exists()
+        yield run, Path(folder), int(pid)
+        run.kill()
     processes.sweep()
-    assert not Path(folder).exists()
-    assert not processes._running(int(pid))
 
 
-def test_a_running_server_is_not_swept() -> None:
-    with servers.postgresql(durable=False, ways=("local", "install", "unpack")) as server:
-        processes.sweep()
-        assert server.execute("SELECT 1") == [(1,)]
+def test_what_a_killed_run_left_behind_is_ended_by_the_next(other_run: tuple[subprocess.Popen[str], Path, int]) -> None:
+    run, folder, pid = other_run
+    children = processes._children(pid)
+    run.kill()
+    run.wait()
+    processes.sweep()
+    assert not folder.exists()
+    assert not any(processes._running(each) for each in (pid, *children))
+
+
+def test_what_another_run_uses_is_not_swept(other_run: tuple[subprocess.Popen[str], Path, int]) -> None:
+    _, folder, pid = other_run
+    processes.sweep()
+    assert folder.exists()
+    assert processes._running(pid)
 
 
 def test_a_missing_server_fails_with_the_command_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,16 +120,43 @@ def test_a_missing_server_fails_with_the_command_to_run(monkeypatch: pytest.Monk
     assert "tried docker: not asked for" in str(caught.value)
 
 
-def test_an_engine_of_docker_that_does_not_answer_leaves_the_local_programs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_answer_from_docker_the_other_ways_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = tmp_path / "docker"
     silent.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
     silent.chmod(0o755)
+    asked = []
+
+    def nothing(product: provision.Product, ways: tuple[str, ...]) -> provision.Programs:
+        asked.append((product, ways))
+        raise servers.ServersMissing("none")
+
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert processes.docker_server("postgresql", [], "") == (None, "no Docker engine answers")
-    with servers.postgresql(durable=False, ways=("docker", "local", "install", "unpack")) as server:
-        assert server.programs is not None
+    monkeypatch.delenv("CONNECTOR_TEST_SERVERS", raising=False)
+    monkeypatch.setattr(provision, "programs", nothing)
+    with pytest.raises(servers.ServersMissing, match="tried docker: no Docker engine answers"), servers.mariadb():
+        pass
+    assert asked == [(provision.MARIADB, ("local", "install", "unpack"))]
+
+
+class FakeContainer:
+    """Stands in for a container by pointing at a server that runs already."""
+
+    def __init__(self, server: Server) -> None:
+        self.host, self.port = server.host, server.port
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        return lambda: self.calls.append(name)
+
+
+def test_a_docker_engine_that_answers_is_preferred(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = FakeContainer(postgresql)
+    monkeypatch.setattr(servers, "docker_server", lambda *_: (container, ""))
+    monkeypatch.setattr("secrets.token_hex", lambda _: postgresql.password)
+    with servers.postgresql(ways=("docker", "local")) as server:
+        assert (server.port, server.programs) == (postgresql.port, None)
+        assert server.execute("SELECT 1") == [(1,)]
+    assert container.calls == ["start", "end"]
 
 
 def test_the_services_of_installed_packages_are_held_back_only_meanwhile(

@@ -165,9 +165,11 @@ def _session(source: Source) -> tuple[str, ...]:
     """
     limits = source.limits
     return (
-        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', SESSION time_zone = '+00:00', "
-        f"SESSION lock_wait_timeout = {max(1, round(limits.statement_timeout_s))}, "
-        f"SESSION wait_timeout = {max(60, round(limits.snapshot_cap_s + limits.statement_timeout_s))}",
+        (
+            "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', SESSION time_zone = '+00:00', "
+            f"SESSION lock_wait_timeout = {max(1, round(limits.statement_timeout_s))}, "
+            f"SESSION wait_timeout = {max(60, round(limits.snapshot_cap_s + limits.statement_timeout_s))}"
+        ),
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     )
 

@@ -27,7 +27,10 @@ REFUSED = {
     1146: ("there is no such table or view", "Check the stream's table"),
     1267: ("the SQL mixes collations that can't be compared", "Check the stream's fields or query"),
     1305: ("an SQL expression uses a function that does not exist", "Check the stream's fields"),
-    1356: ("the view can no longer be read", "Ask the client's DBA: its tables, columns or its definer's rights changed"),
+    1356: (
+        "the view can no longer be read",
+        "Ask the client's DBA: its tables, columns or its definer's rights changed",
+    ),
     1370: ("the login may not execute a function", "Ask the client's DBA for EXECUTE on it"),
     1698: ("the database refused the login", "Check source.user and source.password"),
     1792: ("the statement tried to write", "Only SELECT is allowed in a query or an expression"),
@@ -72,7 +75,7 @@ def translate(error: BaseException) -> ConnectorError:
         return _unreachable(text)
     if code in TRANSIENT:
         return SourceUnavailable(TRANSIENT[code], remedy="The next run tries again")
-    if isinstance(cause, RuntimeError) and "cryptography" in str(cause) or "caching_sha2" in text:
+    if (isinstance(cause, RuntimeError) and "cryptography" in str(cause)) or "caching_sha2" in text:
         return SourceRefused("the login's method needs TLS", remedy="Set source.tls.mode to require")
     if isinstance(cause, pymysql.InterfaceError | OSError) or code == 0:
         return SourceUnavailable("the connection to the database was lost", remedy="The next run tries again")
@@ -95,6 +98,6 @@ def _unreachable(text: str) -> ConnectorError:
 
 def abort(driver_connection: Any) -> None:
     """Shut the socket down: a thread that waits on it wakes with an error at once."""
-    own = driver_connection._sock
+    own = driver_connection._sock  # noqa: SLF001 - the driver has no public way to its socket
     if own is not None:
         own.shutdown(socket.SHUT_RDWR)

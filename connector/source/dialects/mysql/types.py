@@ -51,14 +51,14 @@ def conversions() -> dict[Any, Any]:
 
     Zero dates, partial dates, TIME beyond a day and DECIMAL(65,30) then arrive as the text that the server sent.
     """
-    decoders: dict[Any, Any] = {code: int for code in INTEGERS - {FIELD_TYPE.BIT}}
+    decoders: dict[Any, Any] = dict.fromkeys(INTEGERS - {FIELD_TYPE.BIT}, int)
     decoders |= {FIELD_TYPE.FLOAT: float, FIELD_TYPE.DOUBLE: float, FIELD_TYPE.BIT: _bits}
     return {**encoders, **decoders}
 
 
 def columns(cursor: Any) -> tuple[Column, ...]:
     """Describe a cursor's columns from the protocol's own field packets, which alone tell text from bytes."""
-    result = cursor._result
+    result = cursor._result  # noqa: SLF001 - the public description does not tell text from bytes
     return tuple(_column(field) for field in (result.fields if result is not None else ()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -79,7 +80,7 @@ class Postgresql:
         if found is None:
             return None
         oid, relkind = found
-        nullable = connection.exec_driver_sql(
+        nullable: Any = connection.exec_driver_sql(
             "SELECT attname::text, NOT attnotnull FROM pg_catalog.pg_attribute "
             "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped",
             (oid,),
@@ -95,7 +96,7 @@ class Postgresql:
         ).all()
         split = [(unique, tuple(names.split("\x1f"))) for unique, names in indexes]
         return TableFacts(
-            nullable={name: null for name, null in nullable},
+            nullable=dict(nullable),
             unique=tuple(names for unique, names in split if unique),
             indexes=tuple(names for _, names in split),
             view=relkind in ("v", "m", "f"),
@@ -103,13 +104,16 @@ class Postgresql:
 
     def estimate(self, connection: Connection, statement: Statement) -> int | None:
         text = str(connection.exec_driver_sql(f"EXPLAIN {statement.sql}", statement.binds).scalars().first())
-        return int(text.split("rows=")[1].split()[0]) if "rows=" in text else None
+        found = re.search(r"rows=(\d+)", text)
+        return int(found[1]) if found else None
 
     def instant(self, text: str) -> str:
         return text + "+00"
 
     def refuses_in_keyset(self, column: Column) -> str | None:
-        return None if column.kind in KEYSET_KINDS else f"values of type {column.native} have no exact order to resume in"
+        return (
+            None if column.kind in KEYSET_KINDS else f"values of type {column.native} have no exact order to resume in"
+        )
 
     def abort(self, driver_connection: Any) -> None:
         errors.abort(driver_connection)

@@ -72,7 +72,7 @@ def _primary(cause: BaseException) -> str:
 def _unreachable(text: str) -> ConnectorError:
     """Class libpq's connection errors by their wording: before a session exists there is no SQLSTATE to go by."""
     low = text.lower()
-    if "password authentication failed" in low or "no password supplied" in low or "role " in low and "exist" in low:
+    if "password authentication failed" in low or "no password supplied" in low or ("role " in low and "exist" in low):
         return SourceRefused("the database refused the login", remedy="Check source.user and source.password")
     if "database " in low and "does not exist" in low:
         return SourceRefused("there is no such database", remedy="Check source.database")
@@ -83,7 +83,7 @@ def _unreachable(text: str) -> ConnectorError:
         )
     if any(mark in low for mark in ("translate host name", "name or service not known", "resolve host")):
         return SourceUnavailable("the host is unknown", remedy="Check source.host")
-    if "certificate" in low or "ssl" in low and "closed" not in low:
+    if "certificate" in low or ("ssl" in low and "closed" not in low):
         return SourceRefused("the TLS connection could not be made", remedy="Check source.tls")
     if "timeout" in low:
         return SourceUnavailable("the database did not answer in time", remedy="Check source.host, port and firewalls")

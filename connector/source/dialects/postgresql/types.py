@@ -1,4 +1,4 @@
-"""PostgreSQL's types in the shared words, and a driver set-up that hands everything else on as the server's own text."""
+"""PostgreSQL's types in the shared words, and a driver set-up that hands on the server's own text."""
 
 from __future__ import annotations
 

@@ -163,7 +163,9 @@ class Sqlite:
             if mark in text:
                 return SourceRefused(what, remedy=remedy)
         if "locked" in text or "interrupted" in text:
-            return SourceUnavailable("the file is locked, or a statement took too long", remedy="The next run tries again")
+            return SourceUnavailable(
+                "the file is locked, or a statement took too long", remedy="The next run tries again"
+            )
         return SourceRefused(f"the database reports {type(cause).__name__}", remedy="See it with `connector preview`")
 
 

@@ -105,7 +105,6 @@ def _changes() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.Column("read_order", sa.BigInteger, nullable=False),
         sa.Column("deleted", sa.Integer, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "segments",
