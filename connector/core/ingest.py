@@ -103,11 +103,14 @@ def _stop_when_bad(feed: Feed, so_far: Counters, read: int, reasons: pl.DataFram
     if reasons.is_empty() or rows < ROWS_TO_JUDGE or refused <= feed.max_rejected * rows:
         return
     common = (
-        reasons.group_by(FIELD, RULE).len().sort("len", FIELD, RULE, descending=[True, False, False]).row(0, named=True)
+        reasons.group_by("field", "rule")
+        .len()
+        .sort("len", "field", "rule", descending=[True, False, False])
+        .row(0, named=True)
     )
     raise StreamStopped(
         f"{refused:,} of {rows:,} rows were refused, more than max_rejected ({feed.max_rejected:.0%}); "
-        f"most often {common[FIELD]}: {common[RULE]}",
+        f"most often {common['field']}: {common['rule']}",
         remedy="Correct the stream's fields or the source, or raise max_rejected; the watermark stays",
         where=str(feed.stream),
     )
@@ -201,4 +204,5 @@ def _refused(judged: Judged, row_keys: pl.Series) -> pl.DataFrame:
     if judged.reasons.is_empty():
         return nothing_refused()
     keys = row_keys.filter(judged.refused).alias(ROW_KEY)
-    return judged.reasons.select(keys, FIELD, RULE, ROW)
+    reasons = judged.reasons
+    return reasons.select(keys, reasons["field"].alias(FIELD), reasons["rule"].alias(RULE), reasons["row"].alias(ROW))

@@ -20,7 +20,6 @@ from connector.core.convert import Conversion, Source, as_text, convert, keep, r
 from connector.core.entity import Context, Entity, EntityField
 from connector.errors import ConfigError
 from connector.model import Column
-from connector.store.intake import FIELD, ROW, RULE
 
 NORMALISER = 1
 """Raise when the core's own rules change: conversions, custom attributes, the fingerprint's text."""
@@ -40,7 +39,7 @@ Schema = tuple[tuple[str, pl.DataType], ...]
 class Judged:
     """A batch after its plan ran: the records of all its rows, which rows are refused, and why.
 
-    `reasons` holds `_field`, `_rule` and `_row`, one row for each True in `refused`; without any, no columns at all.
+    `reasons` holds `field`, `rule` and `row`, one row for each True in `refused`; without any, no columns at all.
     """
 
     records: pl.DataFrame
@@ -78,8 +77,8 @@ class Plan:
             return Judged(records, refused, pl.DataFrame())
         marks = [broken.get(step.output, pl.lit(None, pl.String)).alias(_BROKEN + step.output) for step in self.steps]
         reasons = records.with_columns(marks).filter(refused).select(self.field, self.rule)
-        raw = rows.filter(refused).select(pl.struct(self.raw).struct.json_encode().alias(ROW))
-        return Judged(records, refused, reasons.with_columns(raw[ROW]))
+        raw = rows.filter(refused).select(pl.struct(self.raw).struct.json_encode().alias("row"))
+        return Judged(records, refused, reasons.with_columns(raw["row"]))
 
     def as_texts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return every column as the database would write it, whichever reader delivered it."""
@@ -123,8 +122,8 @@ def plan(entity: Entity, context: Context, columns: Columns, schema: Schema) -> 
         steps=tuple(steps),
         texts=tuple(_Step(name, name, as_text(source)) for name, source in sources.items()),
         fails=pl.any_horizontal(_NONE_FAILS, *(failed for _, (failed, _) in failures)),
-        field=pl.coalesce(pl.when(failed).then(pl.lit(field.name)) for field, (failed, _) in reasons).alias(FIELD),
-        rule=pl.coalesce(pl.when(failed).then(rule) for _, (failed, rule) in reasons).alias(RULE),
+        field=pl.coalesce(pl.when(failed).then(pl.lit(field.name)) for field, (failed, _) in reasons).alias("field"),
+        rule=pl.coalesce(pl.when(failed).then(rule) for _, (failed, rule) in reasons).alias("rule"),
         raw=tuple(raw_json(source).alias(name) for name, source in sources.items()),
     )
 

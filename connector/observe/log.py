@@ -26,6 +26,7 @@ import structlog
 
 from connector.model import RunResult, RunState
 
+PACKAGE = Path(__file__).resolve().parent.parent
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -74,10 +75,11 @@ def run(result: RunResult) -> None:
 
 
 def place(error: BaseException) -> str:
-    """Return an exception's type and where it was raised, without its text."""
+    """Return an exception's type and where in this package it came up, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return type(error).__name__ + where
+    ours = [frame for frame in frames if PACKAGE in Path(frame.filename).parents] or frames[-1:]
+    places = (f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}" for frame in ours[-2:])
+    return f"{type(error).__name__} at {' > '.join(places)}"
 
 
 def daemon(state: str, **fields: object) -> None:

@@ -90,11 +90,14 @@ class Daemon:
 
         self._scheduler.add_listener(heard, EVENT_JOB_MAX_INSTANCES)
 
-    def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set, then wait for what is running."""
+    def run(self, stop: threading.Event, stop_timeout_s: float) -> bool:
+        """Run until `stop` is set, then wait for what is running; False when that takes too long."""
         self._scheduler.start()
         stop.wait()
-        self._scheduler.shutdown(wait=True)
+        ending = threading.Thread(target=self._scheduler.shutdown, name="daemon-stop", daemon=True)
+        ending.start()
+        ending.join(stop_timeout_s)
+        return not ending.is_alive()
 
 
 def stop_on_signals(stop: threading.Event) -> None:

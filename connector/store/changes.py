@@ -72,7 +72,7 @@ def append(
     fields = [name for name in rows.columns if name not in (KEY, FINGERPRINT, ROW_KEY)]
     numbers = pl.int_range(rows.height, dtype=pl.UInt32, eager=True).alias(ROW_NO)
     frame = rows.select(ops, KEY, numbers, *fields)
-    segment_id = conn.execute(
+    segment_id: int = conn.execute(
         insert(tables.segments)
         .values(
             stream_id=run.row.stream_id,

@@ -18,9 +18,12 @@ FREE_CHECK_EVERY_S = 1.0
 
 # The write-ahead log needs shared memory and byte-range locks that hold between all its users.
 _NETWORK = frozenset(
-    ["nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncp", "ncpfs", "coda", "9p", "davfs"]
-    + ["ceph", "glusterfs", "lustre", "gpfs", "beegfs", "sshfs", "fuse.sshfs", "fuse.ceph", "fuse.glusterfs"]
-    + ["fuse.davfs", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse", "fuse.goofys"]
+    {
+        *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncp", "ncpfs", "coda", "9p", "davfs"),
+        *("ceph", "glusterfs", "lustre", "gpfs", "beegfs", "sshfs"),
+        *("fuse.sshfs", "fuse.ceph", "fuse.glusterfs", "fuse.davfs", "fuse.rclone", "fuse.s3fs"),
+        *("fuse.gcsfuse", "fuse.goofys"),
+    }
 )
 
 
@@ -62,11 +65,11 @@ def prepare(path: Path) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))  # noqa: TRY301 - one wording for all
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if stat.S_IMODE(found.st_mode) != 0o600 and found.st_uid == os.geteuid():
             path.chmod(0o600)
         if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # noqa: TRY301 - as above
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise StoreError(
             f"the store {path} can't be opened for writing: {error.strerror}",

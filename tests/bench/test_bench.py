@@ -40,9 +40,9 @@ def test_tenants_share_the_table_and_values_tie(sample: customers.Sample) -> Non
 @pytest.fixture(params=sorted(bench.STARTERS))
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Give a database on a server that is not in a container, as the bench itself needs it."""
-    with bench.STARTERS[request.param](durable=False, ways=bench.LOCAL) as server:
-        with servers.fresh_database(server) as database:
-            yield database
+    starter = bench.STARTERS[request.param]
+    with starter(durable=False, ways=bench.LOCAL) as server, servers.fresh_database(server) as database:
+        yield database
 
 
 @pytest.mark.bench

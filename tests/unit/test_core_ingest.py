@@ -247,7 +247,8 @@ def test_equal_rows_of_a_tie_group_are_numbered() -> None:
 
 def test_keyless_rows_that_are_refused_have_stable_names() -> None:
     feed = Feed(STREAM, VISIT)
-    rows = [{"page": "", "ip": "1", "_key": None}, {"page": "", "ip": "2", "_key": None}, {"page": "a", "ip": "1"}]
+    pages = (("", "1"), ("", "2"), ("a", "1"))
+    rows: list[dict[str, Any]] = [{"page": page, "ip": ip, "_key": None} for page, ip in pages]
     first, again = take(batch(rows), feed).refused, take(batch(rows[:2][::-1]), feed).refused
     assert first["_row_key"].n_unique() == 2
     assert sorted(first["_row_key"]) == sorted(again["_row_key"])

@@ -36,7 +36,7 @@ def judge(
     known = of or entity(type_)
     column = Column(field, kind, "native", padded=padded)
     judged = plan(known, Context(zone, 2026), ((field, column),), tuple(rows.schema.items())).run(rows)
-    rule = judged.reasons["_rule"][0] if judged.reasons.height else None
+    rule = judged.reasons["rule"][0] if judged.reasons.height else None
     return judged.records.to_series()[0], rule
 
 
@@ -108,7 +108,7 @@ def test_digits_finer_than_a_microsecond_are_refused_rather_than_cut(zone: str) 
     known = entity(FieldType.TIMESTAMP)
     columns = (("value", Column("value", Kind.TIMESTAMP, "")),)
     judged = plan(known, Context(zone, 2026), columns, tuple(rows.schema.items())).run(rows)
-    assert judged.reasons["_rule"].to_list() == ["finer_than_microseconds"]
+    assert judged.reasons["rule"].to_list() == ["finer_than_microseconds"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_typed_values_beyond_the_calendar_are_refused(physical: int, unit: Any, 
     rows = pl.DataFrame({"value": pl.Series([physical]).cast(pl.Datetime(unit))})
     columns = (("value", Column("value", Kind.TIMESTAMP, "")),)
     judged = plan(entity(type_), Context(KYIV, 2026), columns, tuple(rows.schema.items())).run(rows)
-    assert judged.reasons["_rule"].to_list() == [f"not_a_{type_}"]
+    assert judged.reasons["rule"].to_list() == [f"not_a_{type_}"]
 
 
 def test_a_date_given_for_a_timestamp_is_its_local_midnight() -> None:

@@ -80,11 +80,11 @@ class Postgresql:
         if found is None:
             return None
         oid, relkind = found
-        nullable: Any = connection.exec_driver_sql(
+        nullable = connection.exec_driver_sql(
             "SELECT attname::text, NOT attnotnull FROM pg_catalog.pg_attribute "
             "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped",
             (oid,),
-        )
+        ).all()
         # Only whole, valid indexes over plain columns serve a keyset; INCLUDE columns come after indnkeyatts.
         indexes = connection.exec_driver_sql(
             "SELECT i.indisunique, string_agg(a.attname::text, chr(31) ORDER BY k.n) FROM pg_catalog.pg_index i "
@@ -96,7 +96,7 @@ class Postgresql:
         ).all()
         split = [(unique, tuple(names.split("\x1f"))) for unique, names in indexes]
         return TableFacts(
-            nullable=dict(nullable),
+            nullable={column: null for column, null in nullable},  # noqa: C416 - dict() takes rows for mappings
             unique=tuple(names for unique, names in split if unique),
             indexes=tuple(names for _, names in split),
             view=relkind in ("v", "m", "f"),
