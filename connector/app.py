@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from sqlalchemy import Engine
 
 from connector import registry
 from connector.config.load import load
 from connector.config.resolved import Client, Config, Source, Stream
 from connector.core.entity import Entity
-from connector.errors import ConfigError, SourceUnavailable
+from connector.errors import ConfigError
 from connector.model import LIVE, RunResult, StreamId
 from connector.observe import log
 from connector.runs.job import Job, Tick
 from connector.runs.pull import run_lane
-from connector.source.dialect import Dialect
-from connector.source.session import Session
+from connector.source.session import Door, Session
 from connector.store.store import Store
 
 LEASE_MARGIN_S = 120.0
@@ -36,33 +33,17 @@ def load_config(path: Path) -> Config:
 
 
 class Sources:
-    """The clients' databases: one engine each, and never more connections at once than its limit."""
+    """The clients' databases, a door each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._engines: dict[Source, tuple[Engine, threading.BoundedSemaphore]] = {}
+        self._doors: dict[Source, Door] = {}
 
-    @contextmanager
-    def session(self, source: Source, stop: threading.Event) -> Iterator[Session]:
-        """Open a session, waiting for a free connection of this client no longer than a statement may take."""
-        engine, places = self._engine(source)
-        if not places.acquire(timeout=source.limits.statement_timeout_s):
-            raise SourceUnavailable(
-                "all of this client's connections are busy",
-                remedy="Raise source.limits.connections, or spread the schedules",
-            )
-        try:
-            with Session(dialect_of(source), engine, source.limits) as session:
-                yield session
-        finally:
-            places.release()
-
-    def _engine(self, source: Source) -> tuple[Engine, threading.BoundedSemaphore]:
+    def session(self, source: Source) -> AbstractContextManager[Session]:
         with self._lock:
-            if source not in self._engines:
-                places = threading.BoundedSemaphore(source.limits.connections)
-                self._engines[source] = (dialect_of(source).engine(source), places)
-            return self._engines[source]
+            if source not in self._doors:
+                self._doors[source] = Door(registry.DIALECTS[source.engine], source)
+            return self._doors[source].session()
 
 
 class App:
@@ -102,7 +83,7 @@ class App:
             stream=stream,
             entity=entity_of(stream),
             store=self.store,
-            open_session=lambda: self.sources.session(client.source, self.stop),
+            open_session=lambda: self.sources.session(client.source),
             stop=self.stop,
             lease_s=limits.statement_timeout_s + limits.connect_timeout_s + LEASE_MARGIN_S,
             watch=watch,
@@ -133,7 +114,3 @@ class App:
 
 def entity_of(stream: Stream) -> Entity:
     return registry.ENTITIES[stream.entity]
-
-
-def dialect_of(source: Source) -> Dialect:
-    return registry.DIALECTS[source.engine]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from connector.cli.shared import (
     target_argument,
 )
 from connector.config.schema import json_schema, write_schemas
+from connector.errors import ConnectorError, SourceRefused
 from connector.model import Level, Marks, OpenPull, Watermark
 from connector.runs.check import Finding, Grade, check_stream
 from connector.source.reader import Reader
@@ -46,7 +49,7 @@ def check(installation: Installation, target: str | None, as_json: bool) -> int:
     findings: list[Finding] = []
     for client, stream in app.matching(target):
         source = client.source
-        found = check_stream(stream, entity_of(stream), lambda: app.sources.session(source, app.stop))  # noqa: B023 - called before the next turn
+        found = check_stream(stream, entity_of(stream), lambda: app.sources.session(source))  # noqa: B023 - called before the next turn
         findings += found
         if not as_json:
             _print(str(stream.id), found)
@@ -87,13 +90,25 @@ def preview(installation: Installation, stream: str, as_json: bool) -> int:
 
 def _preview(app: App, name: str) -> tuple[str, int, list[dict[str, str]]]:
     client, stream = app.find(name)
-    with app.sources.session(client.source, app.stop) as session:
-        layout = session.layout(stream, frozenset(entity_of(stream).by_name))
+    with _named(name), app.sources.session(client.source) as session:
+        try:
+            layout = session.layout(stream, frozenset(entity_of(stream).by_name))
+        except SourceRefused:
+            click.echo(session.describing(stream).sql, err=True)  # the SQL may be what is wrong
+            raise
         reader = Reader(session, stream, layout)
         open_pull = OpenPull(Watermark(Level.WINDOW, Marks(), basis=layout.basis))
         statement = session.dialect.render(reader.page(open_pull, stream.batch_size))
         rows = reader.sample(PREVIEW_ROWS)
     return statement.sql, len(statement.binds), [{key: masked(value) for key, value in row.items()} for row in rows]
+
+
+@contextmanager
+def _named(stream: str) -> Iterator[None]:
+    try:
+        yield
+    except ConnectorError as error:
+        raise error.at(stream) from None
 
 
 def masked(value: Any) -> str:

@@ -124,9 +124,9 @@ def run(installation: Installation) -> int:
         daemon = Daemon(tasks, lambda name: app.run_stream(name, LIVE), app.config.daemon.workers)
         daemon.on_left_out(log.left_out)
         log.daemon("started", streams=len(tasks), workers=app.config.daemon.workers)
-        ended = daemon.run(app.stop, app.config.daemon.stop_timeout_s)
-        log.daemon("stopped" if ended else "gave up waiting", streams=len(tasks))
-    if not ended:
+        all_ended = daemon.run(app.stop, app.config.daemon.stop_timeout_s)
+        log.daemon("stopped" if all_ended else "gave up waiting", streams=len(tasks))
+    if not all_ended:
         os._exit(0)  # a thread hangs in a driver; every committed batch is safe, and nothing else is open
     return 0
 

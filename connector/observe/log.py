@@ -8,7 +8,8 @@
 | `daemon` | info | the daemon started or stopped | state, streams, workers |
 | `schedule` | warning | a time was left out, since the stream still runs | stream, text |
 
-RUN_FIELDS: stream, lane, run, state, read, created, updated, unchanged, refused, ignored, duration_s, level.
+RUN_FIELDS: stream, lane, run, state, read, created, updated, unchanged, refused, ignored, duration_s,
+promise (the level's name).
 
 No event carries a value of a row or a secret: fields are names, numbers and our own errors' texts. A run that found
 nothing writes its one `run` line.
@@ -64,7 +65,7 @@ def run(result: RunResult) -> None:
         "refused": counters.refused,
         "ignored": counters.ignored,
         "duration_s": round(result.duration_s, 3),
-        "level": result.level.value,
+        "promise": result.level.value,
     }
     for text in result.warnings:
         logger.warning("warning", stream=result.stream, lane=result.lane, text=text)

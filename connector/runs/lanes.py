@@ -9,7 +9,9 @@ next live run.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from connector.config.resolved import Stream
 from connector.errors import ConfigError, StreamStopped
@@ -54,18 +56,22 @@ def usable(stored: Watermark | None, layout: Layout) -> Watermark | None:
     return stored if stored is not None and stored.basis == layout.basis else None
 
 
-def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> tuple[OpenPull, bool]:
-    """Open the first snapshot of a live pull; True when the stream starts here and nothing is to be read."""
+def begin_live(reader: Reader, stream: Stream, stored: Watermark | None, *, new: bool) -> tuple[OpenPull, bool]:
+    """Open the first snapshot of a live pull; True when the stream starts here and nothing is to be read.
+
+    `new` tells a stream that was never pulled from one whose marks have become useless: that one is read from its
+    beginning even with `start: now`, since what changed since its last pull is not known.
+    """
     layout = reader.layout
     lower = horizon.lower_bound(stored, layout.window)
     if lower is None and stream.start not in (None, "beginning", "now"):
         lower = Bound(checked(str(stream.start), layout))
     opening = reader.opening(lower)
-    opened = reader.conclude(stored, opening)
+    opened = reader.conclude(stored, opening, lower)
     open_pull = OpenPull(opened, lower, keyset=layout.keyset)
-    if stored is None and stream.start == "now":
+    if new and stream.start == "now":
         return open_pull, True
-    if stored is None and stream.start is None:
+    if new and stream.start is None:
         expected = reader.estimate(open_pull)
         if expected is not None and expected > ROWS_WITHOUT_START:
             raise ConfigError(
@@ -79,11 +85,12 @@ def begin_backfill(reader: Reader, range_: Range) -> OpenPull:
     """Open the first snapshot of a backfill; an open end stops at what that snapshot holds."""
     layout = reader.layout
     lower = None if range_.from_ is None else Bound(checked(range_.from_, layout))
-    opened = reader.conclude(None, reader.opening(lower))
-    upper = opened.marks.time or opened.marks.id
+    opened = reader.conclude(None, reader.opening(lower), lower)
+    newest = opened.marks.time or opened.marks.id
+    upper = None if newest is None else Bound(newest)
     if range_.to is not None:
-        upper = checked(range_.to, layout)
-    return OpenPull(opened, lower, None if upper is None else Bound(upper), keyset=layout.keyset)
+        upper = _last(range_.to, layout)
+    return OpenPull(opened, lower, upper, keyset=layout.keyset)
 
 
 def reads_nulls(stream: Stream, layout: Layout, range_: Range | None) -> bool:
@@ -101,6 +108,15 @@ def refuse_nulls(stream: Stream, reader: Reader) -> None:
         )
 
 
+def _last(value: str, layout: Layout) -> Bound:
+    """Return a range's last value as its upper end; a day given for a column of finer time is meant to its end."""
+    text = checked(value, layout)
+    stamp = horizon.read_stamp(text, layout.window) if layout.watermark.kind.temporal else None
+    if stamp is None or stamp.unit_us < horizon.DAY_US or layout.watermark.kind is Kind.DATE:
+        return Bound(text)
+    return Bound((date.fromisoformat(text) + timedelta(days=1)).isoformat(), inclusive=False)
+
+
 def checked(value: str, layout: Layout) -> str:
     """Return a value that a person wrote for the watermark column; ConfigError when it can't be one."""
     column = layout.watermark
@@ -112,6 +128,7 @@ def checked(value: str, layout: Layout) -> str:
                 remedy="Write it like 2024-01-31 or 2024-01-31 18:30:00",
             )
         return value.replace("T", " ") if column.kind is not Kind.DATE else value[:10]
-    if not horizon.is_number(value):
-        raise ConfigError(f"the value given for {column.name} is no number", remedy="Write it in plain digits")
+    wanted = r"-?\d+" if column.kind is Kind.INTEGER else r"-?\d+(\.\d+)?"
+    if re.fullmatch(wanted, value) is None:
+        raise ConfigError(f"the value given for {column.name} is no such number", remedy="Write it in plain digits")
     return value

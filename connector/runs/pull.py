@@ -100,13 +100,14 @@ def _pause(job: Job, seconds: float) -> None:
 
 def _attempt(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
     range_ = Range.of(run.lane)
-    with job.open_session() as session:
-        reader, open_pull, done = _open(job, run, session, range_, tally)
-        tally.level = open_pull.opened.level
-        lanes.refuse_nulls(job.stream, reader)
-        if not done:
-            _drain(job, run, reader, open_pull, tally)
-    return open_pull.opened if range_ is None and not tally.moved else None
+    while True:
+        _give_way(job, run, range_)
+        with job.open_session() as session:
+            reader, open_pull, done = _open(job, run, session, range_, tally)
+            tally.level = open_pull.opened.level
+            lanes.refuse_nulls(job.stream, reader)
+            if done or _drain(job, run, reader, open_pull, tally):
+                return open_pull.opened if range_ is None and not tally.moved else None
 
 
 def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Ledgered) -> tuple[Reader, OpenPull, bool]:
@@ -129,10 +130,11 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Led
         known = lanes.usable(watermark, layout)
         if watermark is not None and known is None:
             tally.warnings.append("the watermark column or its table has changed: the stream was read from its start")
-        return reader, *lanes.begin_live(reader, job.stream, known)
+        return reader, *lanes.begin_live(reader, job.stream, known, new=watermark is None)
 
 
-def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledgered) -> None:
+def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledgered) -> bool:
+    """Read to the end; False when a backfill has to leave its connection to a live run first."""
     range_ = Range.of(run.lane)
     feed = _feed(job, reader.layout)
     store = TimedStore(job.store, tally.stages)
@@ -140,7 +142,8 @@ def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledge
     at = open_pull
     batches = reader.batches(open_pull, nulls=lanes.reads_nulls(job.stream, reader.layout, range_))
     while True:
-        _give_way(job, run, range_)
+        if _in_the_way(job, run, range_):
+            return False
         with tally.stages.timed("read"):
             batch = next(batches)
         at = _advanced(at, batch)
@@ -155,7 +158,7 @@ def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledge
         job.watch(Tick(tally.counters, at.rows, expected))
         if batch.last:
             tally.warnings += reader.warnings
-            return
+            return True
         if job.stop.is_set():
             raise Stopped
 
@@ -173,9 +176,14 @@ def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Ledgered)
     )
 
 
+def _in_the_way(job: Job, run: Run, range_: Range | None) -> bool:
+    return range_ is not None and job.store.active_lease(run.row, LIVE) is not None
+
+
 def _give_way(job: Job, run: Run, range_: Range | None) -> None:
-    """Hold a backfill while a live run of the same stream is active."""
-    while range_ is not None and job.store.active_lease(run.row, LIVE) is not None:
+    """Hold a backfill, without a connection, while a live run of the same stream is active."""
+    while _in_the_way(job, run, range_):
+        job.store.renew(run)
         _pause(job, YIELD_S)
 
 

@@ -6,24 +6,28 @@ later. So a pull stores *marks*, the next one re-reads from below them, and the 
 This module holds the rules of the level **window**, which every engine can keep: rows that become visible later than
 `look_back` after newer ones did are found only at a reconciliation. Exact and bounded levels are the dialects' own.
 
-    mark     M, the newest value at or below the database's clock, read in the pull's first snapshot
+    mark     M, the newest value at or below the database's clock, read in a pull's first snapshot
     clock    C, the database's clock (UTC) at that snapshot
     seen     the clock when M was first seen at its present value
+    read     the clock when the window below M was last read
 
-A mark is *settled* when the window below it has been read after it had closed:
+The next pull reads from `M - look_back` on, unless the window is closed; then it reads what lies strictly above M, and
+a quiet table costs no row. A window is closed
 
-    C - seen >= look_back                          by time passed between two pulls, whatever the stamps mean, or
-    C - M    >  look_back and stamps are not skewed   by the stamps themselves
+  * by time:    read - seen >= look_back. Whatever the stamps mean, it was read after it could still fill;
+  * by stamps:  C - M > look_back, once stamps were *trusted* (a value was seen within look_back of the clock), or when
+                C - M is so large that no wrong time zone explains it;
+  * for now:    C - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once more
+                when it has closed by time too; and should newer values appear before, the mark is *held*, so that the
+                next pull reads from below it. A column whose zone is hours off thus loses no row.
 
-From a settled mark the next pull reads what lies strictly above it: a quiet table costs no row. From another it reads
-from `M - look_back` on.
+Stamps are *skewed* when the newest value is new and yet lies further than look_back behind the former pull's clock;
+then only time closes a window.
 
-Stamps are *skewed* once a value appears that is new, and yet older than the former pull's clock by more than the
-look-back: the column's clock or zone is off, and the second rule above would have closed the window too early. That
-pull keeps the former mark, so that the next one reads the window again, and the rule is not used any more.
-
-Values beyond the database's clock (a future date, `infinity`, the year 15000) are delivered but never become a mark.
-Integers have no clock: there the window is `look_back_ids` wide and settles by time passed alone.
+Naive stamps repeat an hour when summer time ends: the window then reaches back over that hour, and closes that much
+later. A coarse unit (a DATE) closes only when the unit is over. Values beyond the database's clock (a future date,
+`infinity`, the year 15000) are delivered but never become a mark. Integers have no clock: there the window is
+`look_back_ids` wide and closes by time alone.
 """
 
 from __future__ import annotations
@@ -34,11 +38,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
-from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Watermark
+from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Stamps, Watermark
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?)?")
 SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
+HOUR_US = 3_600 * SECOND_US
+DAY_US = 24 * HOUR_US
+ZONES_US = 27 * HOUR_US
+"""Two zones lie at most 26 hours apart, and summer time may add one."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -79,11 +86,16 @@ def read_stamp(text: str, window: Window) -> Stamp | None:
     found = STAMP.fullmatch(text)
     if found is None:
         return None
-    day, separator, time, fraction, suffix = found.groups()
+    day, _, time, *_ = found.groups()
     try:
         naive = datetime.fromisoformat(f"{day} {time or '00:00:00'}")
-    except ValueError:
+        return _stamp(naive, found.groups(), window)
+    except (ValueError, OverflowError):  # no such day; or one at an end of the calendar, moved over it by its zone
         return None
+
+
+def _stamp(naive: datetime, parts: tuple[str | None, ...], window: Window) -> Stamp:
+    _, separator, time, fraction, suffix = parts
     fraction_us = int((fraction or "").ljust(6, "0")[:6] or 0)
     digits = len(fraction or "")
     unit_us = DAY_US if time is None else max(1, 10 ** (6 - digits)) if digits < 6 else 1
@@ -119,61 +131,110 @@ def number(text: str) -> Decimal:
         return Decimal(0)
 
 
-def is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False
-
-
 def beyond(text: str, clock_us: int, window: Window) -> bool:
     """Say whether a value lies past the database's clock, and so must not become a mark."""
     if not window.column.kind.temporal:
         return False
     stamp = read_stamp(text, window)
     if stamp is None:
-        return not text.startswith(("-", "0000")) and not text.endswith("BC")
+        return not (text.startswith(("-", "0")) or text.endswith("BC"))  # -infinity, zero dates, year 1, BC
     return stamp.instant_us - stamp.ambiguous_us > clock_us
 
 
 def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
     """Return where the next pull has to begin; None when nothing has been seen yet."""
-    mark = None if watermark is None else watermark.marks.time or watermark.marks.id
+    mark = None if watermark is None else _mark(watermark)
     if watermark is None or mark is None or watermark.sighting is None:
         return None
-    sighting = watermark.sighting
-    settled = sighting.clock_us - sighting.seen_us >= window.look_back_us
+    if _closed(mark, watermark.sighting, window) is not None:
+        return Bound(mark, inclusive=False)
     if not window.column.kind.temporal:
-        if settled:
-            return Bound(mark, inclusive=False)
         return Bound(format(number(mark) - window.look_back_ids, "f"))
     stamp = read_stamp(mark, window)
     if stamp is None:
         return Bound(mark)
-    closed_us = stamp.instant_us + stamp.unit_us + window.look_back_us
-    if settled or (not sighting.skewed and closed_us < sighting.clock_us):
-        return Bound(mark, inclusive=False)
-    return Bound(write_stamp(stamp.instant_us - stamp.ambiguous_us - window.look_back_us, window, stamp))
+    earliest_us = stamp.instant_us - stamp.ambiguous_us - window.look_back_us
+    return Bound(write_stamp(earliest_us - _fold_us(earliest_us, window), window, stamp))
 
 
 def conclude(
-    previous: Watermark | None, newest: str | None, clock_us: int, window: Window, *, basis: str, by: str
+    previous: Watermark | None,
+    newest: str | None,
+    clock_us: int,
+    window: Window,
+    *,
+    lower: Bound | None,
+    basis: str,
+    by: str,
 ) -> Watermark:
-    """Return the marks of a pull whose first snapshot opened at `clock_us` and saw `newest` at or below that clock."""
-    mark = None if previous is None else previous.marks.time or previous.marks.id
-    sighting = None if previous is None else previous.sighting
-    seen_us, skewed = clock_us, bool(sighting and sighting.skewed)
-    if mark is None or sighting is None:
-        mark = newest
-    elif newest is not None and _later(newest, mark, window):
-        if not skewed and _appeared_late(mark, newest, sighting, window):
-            skewed = True
-        else:
-            mark = newest
-    else:
-        seen_us = sighting.seen_us
+    """Return the marks of a pull that began at `lower`, and whose first snapshot saw `newest` at `clock_us`."""
+    mark = None if previous is None else _mark(previous)
+    former = None if previous is None else previous.sighting
+    if mark is None or former is None:
+        sighting = Sighting(clock_us, clock_us, clock_us, _proof(Stamps.UNPROVEN, newest, clock_us, window))
+        return _watermark(newest, sighting, basis, by)
+    moved = newest is not None and _later(newest, mark, window)
+    stamps = _proof(former.stamps, newest, clock_us, window)
+    if moved and stamps is Stamps.UNPROVEN and _behind(newest, former.clock_us, window):
+        stamps = Stamps.SKEWED
+    if moved and _closed(mark, former, window) == "for now":
+        return _watermark(mark, Sighting(clock_us, clock_us, former.read_us, stamps, held=True), basis, by)
+    if moved:
+        return _watermark(newest, Sighting(clock_us, clock_us, clock_us, stamps), basis, by)
+    reread = lower is None or lower.inclusive
+    read_us = clock_us if reread else former.read_us
+    return _watermark(mark, Sighting(clock_us, former.seen_us, read_us, stamps, former.held and not reread), basis, by)
+
+
+def _closed(mark: str, sighting: Sighting, window: Window) -> str | None:
+    """Say by what the window below a mark is closed: "time", "stamps" or "for now"; None when it is open."""
+    stamp = read_stamp(mark, window) if window.column.kind.temporal else None
+    needed_us = window.look_back_us
+    if stamp is not None:
+        needed_us += stamp.unit_us + max(stamp.ambiguous_us, _fold_us(stamp.instant_us - window.look_back_us, window))
+    if sighting.read_us - sighting.seen_us >= needed_us:
+        return "time"
+    if stamp is None or sighting.held or sighting.stamps is Stamps.SKEWED:
+        return None
+    age_us = sighting.clock_us - (stamp.instant_us + stamp.unit_us)
+    if age_us <= window.look_back_us:
+        return None
+    if sighting.stamps is Stamps.TRUSTED or age_us > window.look_back_us + ZONES_US:
+        return "stamps"
+    return "for now" if sighting.clock_us - sighting.seen_us < needed_us else None
+
+
+def _proof(stamps: Stamps, newest: str | None, clock_us: int, window: Window) -> Stamps:
+    """Trust stamps from when one is seen within a look-back of the clock."""
+    near = newest is not None and not _behind(newest, clock_us, window)
+    return Stamps.TRUSTED if near and stamps is Stamps.UNPROVEN else stamps
+
+
+def _behind(value: str | None, clock_us: int, window: Window) -> bool:
+    """Say whether a value lies further behind a clock than the look-back; numbers say nothing of clocks."""
+    stamp = None if value is None or not window.column.kind.temporal else read_stamp(value, window)
+    return stamp is not None and stamp.instant_us + stamp.unit_us + window.look_back_us < clock_us
+
+
+def _fold_us(instant_us: int, window: Window) -> int:
+    """Return by how much naive local clocks go back in the hours after an instant: an hour when summer time ends."""
+    if window.column.kind not in (Kind.TIMESTAMP, Kind.DATE):
+        return 0
+    offsets = []
+    for hours in range(4):
+        moment = EPOCH + timedelta(microseconds=instant_us + hours * HOUR_US)
+        offset = moment.astimezone(window.zone).utcoffset()
+        offsets.append((offset or timedelta()) // timedelta(microseconds=1))
+    return max(0, offsets[0] - min(offsets))
+
+
+def _mark(watermark: Watermark) -> str | None:
+    return watermark.marks.time or watermark.marks.id
+
+
+def _watermark(mark: str | None, sighting: Sighting, basis: str, by: str) -> Watermark:
     marks = Marks(id=mark) if by == "id" else Marks(time=mark)
-    return Watermark(Level.WINDOW, marks, sighting=Sighting(clock_us, seen_us, skewed), basis=basis)
+    return Watermark(Level.WINDOW, marks, sighting=sighting, basis=basis)
 
 
 def _later(left: str, right: str, window: Window) -> bool:
@@ -183,14 +244,3 @@ def _later(left: str, right: str, window: Window) -> bool:
     if one is None or other is None:
         return left > right
     return one.instant_us > other.instant_us
-
-
-def _appeared_late(mark: str, newest: str, sighting: Sighting, window: Window) -> bool:
-    """Say whether `newest` came after the former pull and is yet stamped more than a look-back before it."""
-    if not window.column.kind.temporal:
-        return False
-    former, stamp = read_stamp(mark, window), read_stamp(newest, window)
-    if former is None or stamp is None:
-        return False
-    by_stamps = former.instant_us + former.unit_us + window.look_back_us < sighting.clock_us
-    return by_stamps and stamp.instant_us + stamp.unit_us + window.look_back_us < sighting.clock_us

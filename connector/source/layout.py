@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+import xxhash
+
 from connector.config.resolved import Stream
 from connector.errors import ConfigError, KeyViolation
 from connector.model import Column, Kind
@@ -42,8 +44,10 @@ class Layout:
 
     @property
     def basis(self) -> str:
-        """What marks are values of: a mark of another column or relation must not be used."""
-        return f"{self.relation}|{self.watermark.name}|{self.watermark.kind}"
+        """What marks are values of: a mark of another column, relation or tenant must not be used."""
+        owner = "" if self.tenant is None else self.tenant.name
+        rows = xxhash.xxh3_64_hexdigest(repr((self.relation, owner, sorted(self.spellings))).encode())
+        return f"{self.relation}|{self.watermark.name}|{self.watermark.kind}|{rows}"
 
     @property
     def keyset(self) -> str:

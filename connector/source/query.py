@@ -1,7 +1,8 @@
 """A client's raw query: one SELECT, kept as it was written.
 
-sqlglot only looks: it tells that the text is a single SELECT and where its own outer ORDER BY and LIMIT begin. They
-are cut off the text, since a limit inside would hide rows from the keyset outside; nothing else is rewritten.
+sqlglot only looks: it tells that the text is a single SELECT, where its own outer row limit begins, and whether a slot
+stands where a value may stand. The limit is cut off the text, since inside it would hide rows from the keyset outside;
+nothing else is rewritten.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from sqlglot.tokenizer_core import Token, TokenType
 from connector.errors import ConfigError
 from connector.source.select import Query, Slot
 
-SLOT = re.compile(r"'\{\$(last_id|last_date)\}'|\{\$(last_id|last_date)\}")
+SLOT = re.compile(r"\{\$(last_id|last_date)\}")
 STAND_IN = "connector_slot_"
 REMEDY = "Write one SELECT, without a trailing row limit that the connector can't recognise"
+LIMITS = (TokenType.LIMIT, TokenType.FETCH, TokenType.OFFSET)
 
 
 def parse_query(text: str, grammar: str) -> Query:
     """Return the query without its outer LIMIT, cut at its slots; ConfigError when it is not one plain SELECT."""
-    body = SLOT.sub(lambda found: STAND_IN + (found[1] or found[2]), text).strip().rstrip(";").rstrip()
+    body = SLOT.sub(lambda found: STAND_IN + found[1], text).strip().rstrip(";").rstrip()
     try:
         statements = sqlglot.parse(body, read=grammar)
         tokens = sqlglot.tokenize(body, read=grammar)
@@ -34,22 +36,41 @@ def parse_query(text: str, grammar: str) -> Query:
     statement = statements[0]
     if any(statement.find_all(exp.Lock, exp.Into)):
         raise ConfigError("the query locks or writes", remedy="Remove FOR UPDATE, FOR SHARE and INTO")
-    end = _tail(tokens, bool(statement.args.get("limit") or statement.args.get("offset")))
-    return Query(_cut(body[:end].rstrip() if end is not None else body))
+    limited = bool(statement.args.get("limit") or statement.args.get("offset") or statement.args.get("fetch"))
+    end = _tail(tokens) if limited else len(body)
+    return Query(_cut(body[:end].rstrip(), [token for token in tokens if token.start < end]))
 
 
-def _tail(tokens: list[Token], limited: bool) -> int | None:
-    """Return where the outer row limit begins, at parenthesis depth 0; None when there is none."""
+def _tail(tokens: list[Token]) -> int:
+    """Return where the outer row limit begins: the last LIMIT, OFFSET or FETCH outside of parentheses."""
     depth, found = 0, None
     for token in tokens:
         depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
-        if depth == 0 and found is None and token.token_type in (TokenType.LIMIT, TokenType.FETCH, TokenType.OFFSET):
+        if depth == 0 and found is None and token.token_type in LIMITS:
             found = token.start
-    if limited and found is None:
+    if found is None:
         raise ConfigError("the query limits its rows in a way that can't be removed", remedy=REMEDY)
-    return found if limited else None
+    return int(found)
 
 
-def _cut(text: str) -> tuple[str | Slot, ...]:
-    pieces = re.split(f"{STAND_IN}(last_id|last_date)", text)
-    return tuple(Slot(piece) if index % 2 else piece for index, piece in enumerate(pieces) if piece)
+def _cut(text: str, tokens: list[Token]) -> tuple[str | Slot, ...]:
+    """Cut a query at its slots. A quoted slot is taken with its quotes; inside a longer text it is refused."""
+    parts: list[str | Slot] = []
+    done = 0
+    for token in tokens:
+        written = text[token.start : token.end + 1]
+        if STAND_IN not in written:
+            continue
+        slot = token.text.removeprefix(STAND_IN)
+        quoted_name = token.token_type is TokenType.IDENTIFIER
+        if quoted_name or slot not in set(Slot):
+            raise ConfigError(
+                "a slot stands inside a text or a quoted name",
+                remedy="Write {$last_id} or {$last_date} where a value stands, by itself",
+            )
+        parts += [text[done : token.start], Slot(slot)]
+        done = token.end + 1
+    parts.append(text[done:])
+    if any(isinstance(part, str) and STAND_IN in part for part in parts):
+        raise ConfigError("a slot stands in a comment", remedy="Remove it there")
+    return tuple(part for part in parts if part)

@@ -92,12 +92,13 @@ class Reader:
         found = self._ties.longest > self._stream.max_equal
         return [f"{self._ties.longest:,} rows share one value of {self.layout.watermark.name}"] if found else []
 
-    def conclude(self, previous: Watermark | None, opening: Opening) -> Watermark:
+    def conclude(self, previous: Watermark | None, opening: Opening, lower: Bound | None) -> Watermark:
         return horizon.conclude(
             previous,
             opening.newest,
             opening.clock_us,
             self.layout.window,
+            lower=lower,
             basis=self.layout.basis,
             by=self._stream.by,
         )
@@ -172,7 +173,7 @@ class Reader:
         if not self._session.in_snapshot or not (lasting or self._untouched):
             self._open_snapshot()
         self._untouched = False
-        if self._first or not lasting or open_pull.upper is not None:
+        if self._first or open_pull.upper is not None:
             return open_pull
         return self._capped(open_pull)
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, event
 
 from connector import clock
-from connector.config.resolved import Limits, Stream
+from connector.config.resolved import Limits, Source, Stream
 from connector.errors import ConfigError, SourceUnavailable
 from connector.model import Column
 from connector.source import horizon, layout
@@ -26,19 +26,65 @@ GRACE_S = 5.0
 """How much longer than the server's own statement timeout this side waits before it breaks the connection."""
 
 
+class Door:
+    """The way into one client's database: never more sessions at once than its limit."""
+
+    def __init__(self, dialect: Dialect, source: Source) -> None:
+        self._dialect = dialect
+        self._limits = source.limits
+        self._places = threading.BoundedSemaphore(source.limits.connections)
+        self._opening: dict[int, Any] = {}
+        self._engine = dialect.engine(source)
+        event.listen(self._engine, "connect", self._remember, insert=True)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a session, waiting for a free place no longer than a statement may take."""
+        if not self._places.acquire(timeout=self._limits.statement_timeout_s):
+            raise SourceUnavailable(
+                "all of this client's connections are busy",
+                remedy="Raise source.limits.connections, or spread the schedules",
+            )
+        try:
+            with Session(self._dialect, self._connect(), self._limits) as session:
+                yield session
+        finally:
+            self._places.release()
+
+    def _connect(self) -> Connection:
+        """Connect and greet the server; a server that falls silent in between is given up after the timeouts."""
+        thread = threading.get_ident()
+        timer = threading.Timer(self._limits.connect_timeout_s * 2 + GRACE_S, self._break, [thread])
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._engine.connect()
+        except self._dialect.failures as error:
+            raise self._dialect.translate(error) from None
+        finally:
+            timer.cancel()
+            self._opening.pop(thread, None)
+
+    def _remember(self, connection: Any, _record: Any) -> None:
+        self._opening[threading.get_ident()] = connection
+
+    def _break(self, thread: int) -> None:
+        connection = self._opening.get(thread)
+        if connection is not None:
+            with suppress(OSError):
+                self._dialect.abort(connection)
+
+
 class Session:
     """An open connection with at most one snapshot. Not for use by two threads at once."""
 
-    def __init__(self, dialect: Dialect, engine: Engine, limits: Limits) -> None:
+    def __init__(self, dialect: Dialect, connection: Connection, limits: Limits) -> None:
         self.dialect = dialect
+        self._connection = connection
         self._limits = limits
         self._late = False
         self._in_snapshot = False
         self._snapshot_until_s = 0.0
-        try:
-            self._connection: Connection = engine.connect()
-        except dialect.failures as error:
-            raise dialect.translate(error) from None
 
     def close(self) -> None:
         """Close without waiting for the server, whatever state the connection is in."""
@@ -114,6 +160,15 @@ class Session:
             columns = self.dialect.columns(self._connection, result.cursor, select)
             result.close()
         return columns
+
+    def describing(self, stream: Stream) -> Statement:
+        """Return the statement that a stream's columns are learnt from."""
+        capabilities = self.dialect.capabilities
+        relation = layout.relation_of(stream, capabilities)
+        select = layout.describing(stream, relation, capabilities)
+        if isinstance(relation, Query):
+            select = _with_slots(select, relation, capabilities.lowest_id, capabilities.lowest_date)
+        return self.dialect.render(select)
 
     def layout(self, stream: Stream, known_fields: frozenset[str], facts: TableFacts | None = None) -> Layout:
         """Resolve a stream against this source; `facts` spares the catalogue queries when they are known."""

@@ -49,6 +49,8 @@ def spelled(value: str | float, column: Column) -> str:
 def recheck(returned: pl.Series, spellings: Iterable[str], column: Column) -> None:
     """Raise TenantViolation when a row's tenant is none of the spellings; only padding to a length is ignored."""
     texts = returned.cast(pl.String)
+    if column.kind is Kind.BOOLEAN:
+        texts = texts.replace({"1": "true", "0": "false"})
     if column.kind is Kind.DECIMAL:
         texts = pl.Series(texts.name, [_integer(text) if text is not None else None for text in texts], pl.String)
     if column.padded:

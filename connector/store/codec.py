@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
@@ -13,24 +15,17 @@ _OPEN_PULL = TypeAdapter(OpenPull)
 _COUNTERS = TypeAdapter(Counters)
 
 
-def dump_watermark(watermark: Watermark) -> str:
-    return _WATERMARK.dump_json(watermark).decode()
+def dump(value: Watermark | OpenPull | Counters) -> str:
+    """Write a value as JSON; pydantic would not, for it takes no Mapping but a dict."""
+    return json.dumps(asdict(value), ensure_ascii=False, default=dict)
 
 
 def load_watermark(text: str) -> Watermark:
     return _WATERMARK.validate_json(text)
 
 
-def dump_open_pull(open_pull: OpenPull) -> str:
-    return _OPEN_PULL.dump_json(open_pull).decode()
-
-
 def load_open_pull(text: str) -> OpenPull:
     return _OPEN_PULL.validate_json(text)
-
-
-def dump_counters(counters: Counters) -> str:
-    return _COUNTERS.dump_json(counters).decode()
 
 
 def load_counters(text: str) -> Counters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from connector import clock
@@ -38,7 +38,8 @@ def hold(database: Database, holder: Holder, lease_s: float) -> Iterator[DaemonL
     finally:
         stop.set()
         renewal.join()
-        with database.write() as conn:
+        # A store that can't be written any more keeps nobody out for longer than the lease lasts.
+        with suppress(StoreError), database.write() as conn:
             leases.release(conn, claim)
 
 

@@ -78,7 +78,7 @@ def begin(conn: Connection, row: StreamRow, lane: str, kind: str, *, holder: Hol
             kind=kind,
             state=RunState.RUNNING.value,
             started_at=now,
-            counters=codec.dump_counters(Counters()),
+            counters=codec.dump(Counters()),
             level="",
             error="",
             error_class="",
@@ -96,7 +96,7 @@ def begin(conn: Connection, row: StreamRow, lane: str, kind: str, *, holder: Hol
 def add_counters(conn: Connection, run_id: int, counters: Counters) -> None:
     """Add a batch's counters to its run's, so that a run whose process dies still shows what it did."""
     so_far = conn.execute(select(_runs.counters).where(_runs.run_id == run_id)).scalar_one()
-    total = codec.dump_counters(codec.load_counters(so_far) + counters)
+    total = codec.dump(codec.load_counters(so_far) + counters)
     conn.execute(update(tables.runs).where(_runs.run_id == run_id).values(counters=total))
 
 
@@ -112,7 +112,7 @@ def end(
     now: float,
 ) -> None:
     """Write the outcome down."""
-    outcome = {"state": state.value, "ended_at": now, "counters": codec.dump_counters(counters), "level": level}
+    outcome = {"state": state.value, "ended_at": now, "counters": codec.dump(counters), "level": level}
     where = _runs.run_id == run.run_id
     conn.execute(update(tables.runs).where(where).values(**outcome, error=error, error_class=error_class))
 

@@ -99,7 +99,7 @@ def move_watermark(conn: Connection, row: StreamRow, lane: str, to: Watermark, m
         )
     moves = tables.watermark_moves
     before = conn.execute(select(_streams.watermark).where(_streams.stream_id == row.stream_id)).scalar_one()
-    after = codec.dump_watermark(to)
+    after = codec.dump(to)
     conn.execute(update(tables.streams).where(_streams.stream_id == row.stream_id).values(watermark=after))
     conn.execute(
         insert(moves).values(
@@ -134,7 +134,7 @@ def set_open_pull(conn: Connection, stream_id: int, lane: str, to: OpenPull | No
     lanes = tables.lanes
     conn.execute(delete(lanes).where(lanes.c.stream_id == stream_id, lanes.c.lane == lane))
     if to is not None:
-        text = codec.dump_open_pull(to)
+        text = codec.dump(to)
         conn.execute(insert(lanes).values(stream_id=stream_id, lane=lane, open_pull=text, updated_at=now))
 
 

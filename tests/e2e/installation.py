@@ -14,12 +14,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import polars as pl
 
@@ -105,6 +106,7 @@ class Running:
 
     process: subprocess.Popen[str]
     arguments: tuple[str, ...]
+    output: TextIO  # a file: nobody reads it before the end, and a pipe would fill up
     _lines: list[str] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _reader: threading.Thread | None = None
@@ -120,6 +122,7 @@ class Running:
             with self._changed:
                 self._lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
+        self.process.stderr.close()
         with self._changed:
             self._changed.notify_all()
 
@@ -165,8 +168,9 @@ class Running:
         code = self.process.wait(timeout_s)
         assert self._reader is not None
         self._reader.join(timeout_s)
-        out = self.process.stdout.read() if self.process.stdout is not None else ""
-        done = Done(self.arguments, code, out, "\n".join(self.lines))
+        with self.output:
+            self.output.seek(0)
+            done = Done(self.arguments, code, self.output.read(), "\n".join(self.lines))
         done.keeps_silent()
         return done
 
@@ -189,27 +193,27 @@ class Installation:
             file.write_text(json.dumps({"client": name, **client}, indent=1), encoding="utf-8")
         return self
 
-    def run(self, *arguments: str, user: int | None = None) -> Done:
+    def run(self, *arguments: str) -> Done:
         """Run a command to its end."""
-        return self.start(*arguments, user=user).end()
+        return self.start(*arguments).end()
 
     def run_all(self, *commands: Sequence[str]) -> list[Done]:
         """Run commands side by side: most of a short one's time is the start of its process."""
         return [process.end() for process in [self.start(*command) for command in commands]]
 
-    def start(self, *arguments: str, user: int | None = None) -> Running:
+    def start(self, *arguments: str) -> Running:
+        output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed at the process's end
         process = subprocess.Popen(
             [sys.executable, "-m", "connector", "--config", str(self.folder), *arguments],
             cwd=ROOT,
             env={**os.environ, "COLUMNS": "200", **self.environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            user=user,
         )
-        return Running(process, arguments).follow()
+        return Running(process, arguments, output).follow()
 
     def state(self) -> dict[str, Any]:
         """Return everything in the store that a failed run must leave as it was."""

@@ -155,7 +155,9 @@ def hold(folder: Path, people: People, read: int, *, updated: set[str] | None = 
     assert not states["failed"]
 
 
-def grid(runner: Runner, template: Path, scratch: Path, points: Callable[[int], Iterator[int]], check: Callable[[Path], None]) -> int:
+def grid(
+    runner: Runner, template: Path, scratch: Path, points: Callable[[int], Iterator[int]], check: Callable[[Path], None]
+) -> int:
     """Kill a pull before each of the statements that `points` chooses, each time from the same start."""
     whole = fresh(template, scratch)
     control = runner.pull(whole)
@@ -219,7 +221,9 @@ def test_an_incremental_pull_killed_before_any_statement_is_finished_by_the_next
     assert grid(runner, tmp_path / "template", tmp_path / "at", every(stride), check) > 10
 
 
-@pytest.mark.parametrize("stride", [pytest.param(11, id="every eleventh"), pytest.param(2, id="every second", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "stride", [pytest.param(11, id="every eleventh"), pytest.param(2, id="every second", marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_next(
     engine: str, stride: int, tmp_path: Path, runner: Runner, request: pytest.FixtureRequest

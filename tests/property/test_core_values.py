@@ -16,7 +16,8 @@ from connector.core.validate import plan
 from connector.model import Column, Kind
 
 ZONES = ["UTC", "Europe/Kyiv", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
-MOMENTS = st.datetimes(min_value=datetime.fromisoformat("1975-01-01"), max_value=datetime.fromisoformat("2037-01-01"))
+FIRST, LAST = datetime.fromisoformat("1975-01-01"), datetime.fromisoformat("2037-01-01")
+MOMENTS = st.datetimes(FIRST, LAST).map(lambda moment: moment.replace(fold=0))  # a database has no fold
 
 
 def convert(

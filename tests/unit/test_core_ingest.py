@@ -245,6 +245,12 @@ def test_equal_rows_of_a_tie_group_are_numbered() -> None:
     assert first["_fingerprint"].n_unique() == 1
 
 
+def test_equal_rows_of_two_tie_groups_are_two_records() -> None:
+    feed = Feed(STREAM, VISIT)
+    earlier, later = ([{"page": "home", "_key": None, "_watermark": mark}] for mark in ("1", "2"))
+    assert take(batch(earlier), feed).records["_key"][0] != take(batch(later), feed).records["_key"][0]
+
+
 def test_keyless_rows_that_are_refused_have_stable_names() -> None:
     feed = Feed(STREAM, VISIT)
     pages = (("", "1"), ("", "2"), ("a", "1"))

@@ -132,19 +132,25 @@ def _connect(source: Source) -> pymysql.Connection[Any]:
         "charset": "utf8mb4",
         "conv": types.conversions(),
         "connect_timeout": limits.connect_timeout_s,
-        "read_timeout": limits.read_timeout_s,
+        "read_timeout": limits.connect_timeout_s,  # the handshake; statements get their own below
         "write_timeout": limits.read_timeout_s,
         "program_name": "connector",
     }
-    if source.tls.mode == "prefer":
+    connection = _handshake(arguments, source.tls)
+    connection._read_timeout = limits.read_timeout_s  # noqa: SLF001 - the driver has one timeout for both
+    return connection
+
+
+def _handshake(arguments: dict[str, Any], tls: Tls) -> pymysql.Connection[Any]:
+    if tls.mode == "prefer":
         try:
-            return pymysql.connect(**arguments, ssl=_tls(source.tls))
+            return pymysql.connect(**arguments, ssl=_tls(tls))
         except (pymysql.OperationalError, OSError) as error:
             if "SSL" not in str(error):
                 raise
-    if source.tls.mode in ("prefer", "disable"):
+    if tls.mode in ("prefer", "disable"):
         return pymysql.connect(**arguments, ssl_disabled=True)
-    return pymysql.connect(**arguments, ssl=_tls(source.tls))
+    return pymysql.connect(**arguments, ssl=_tls(tls))
 
 
 def _tls(tls: Tls) -> ssl.SSLContext:

@@ -52,7 +52,9 @@ class SqliteGrammar:
 
     def bind(self, column: Column, value: str) -> tuple[str, object]:
         match column.kind:
-            case Kind.INTEGER | Kind.BOOLEAN:
+            case Kind.BOOLEAN:
+                return "?", int(value == "true")
+            case Kind.INTEGER:
                 return "?", int(value)
             case Kind.DECIMAL:
                 return "?", float(Decimal(value)) if "." in value else int(value)

@@ -1,0 +1,30 @@
+"""One store of each kind, empty, per test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from connector.store.state import StreamRow
+from connector.store.store import Store
+from tests.contract.stores import CUSTOMERS, STORES
+
+
+@pytest.fixture(params=sorted(STORES))
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
+    """Return a function that opens the test's store; each call is another program's view of the same store."""
+    return partial(STORES[request.param], tmp_path)
+
+
+@pytest.fixture
+def store(open_store: Callable[..., Store]) -> Iterator[Store]:
+    with open_store() as store:
+        yield store
+
+
+@pytest.fixture
+def row(store: Store) -> StreamRow:
+    return store.stream(CUSTOMERS, "customer")
