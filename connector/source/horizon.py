@@ -15,9 +15,9 @@ The next pull reads from `M - look_back` on, unless the window is closed; then i
 a quiet table costs no row. A window is closed
 
   * by time:    read - seen >= look_back. Whatever the stamps mean, it was read after it could still fill;
-  * by stamps:  C - M > look_back, once stamps were *trusted* (a value was seen within look_back of the clock), or when
-                C - M is so large that no wrong time zone explains it;
-  * for now:    C - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once more
+  * by stamps:  read - M > look_back, once stamps were *trusted* (a value was seen within look_back of the clock), or
+                when read - M is so large that no wrong time zone explains it;
+  * for now:    read - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once more
                 when it has closed by time too; and should newer values appear before, the mark is *held*, so that the
                 next pull reads from below it. A column whose zone is hours off thus loses no row.
 
@@ -196,7 +196,7 @@ def _closed(mark: str, sighting: Sighting, window: Window) -> str | None:
         return "time"
     if stamp is None or sighting.held or sighting.stamps is Stamps.SKEWED:
         return None
-    age_us = sighting.clock_us - (stamp.instant_us + stamp.unit_us)
+    age_us = sighting.read_us - (stamp.instant_us + stamp.unit_us)
     if age_us <= window.look_back_us:
         return None
     if sighting.stamps is Stamps.TRUSTED or age_us > window.look_back_us + ZONES_US:

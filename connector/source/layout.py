@@ -60,11 +60,12 @@ def relation_of(stream: Stream, capabilities: Capabilities) -> Relation:
     return Table(tuple((stream.table or "").split(".")))
 
 
-def describing(stream: Stream, relation: Relation, capabilities: Capabilities) -> Select:
+def describing(stream: Stream, capabilities: Capabilities) -> Select:
     """Return the select whose cursor describes everything that the stream needs; a query's own columns come by `*`."""
-    if not stream.fields:
-        return Select(relation, (), limit=capabilities.describe_rows)
-    return Select(relation, _outputs(stream), limit=capabilities.describe_rows)
+    relation = relation_of(stream, capabilities)
+    outputs = _outputs(stream) if stream.fields else ()
+    lowest = slots(relation, capabilities.lowest_id, capabilities.lowest_date) if isinstance(relation, Query) else {}
+    return Select(relation, outputs, limit=capabilities.describe_rows, slots=lowest)
 
 
 def resolve(

@@ -20,7 +20,7 @@ from connector.model import Column
 from connector.source import horizon, layout
 from connector.source.dialect import Dialect, TableFacts
 from connector.source.layout import Layout
-from connector.source.select import Query, Select, Statement, Table
+from connector.source.select import Select, Statement, Table
 
 GRACE_S = 5.0
 """How much longer than the server's own statement timeout this side waits before it breaks the connection."""
@@ -163,24 +163,16 @@ class Session:
 
     def describing(self, stream: Stream) -> Statement:
         """Return the statement that a stream's columns are learnt from."""
-        capabilities = self.dialect.capabilities
-        relation = layout.relation_of(stream, capabilities)
-        select = layout.describing(stream, relation, capabilities)
-        if isinstance(relation, Query):
-            select = _with_slots(select, relation, capabilities.lowest_id, capabilities.lowest_date)
-        return self.dialect.render(select)
+        return self.dialect.render(layout.describing(stream, self.dialect.capabilities))
 
     def layout(self, stream: Stream, known_fields: frozenset[str], facts: TableFacts | None = None) -> Layout:
         """Resolve a stream against this source; `facts` spares the catalogue queries when they are known."""
         capabilities = self.dialect.capabilities
-        relation = layout.relation_of(stream, capabilities)
-        select = layout.describing(stream, relation, capabilities)
-        if isinstance(relation, Query):
-            select = _with_slots(select, relation, capabilities.lowest_id, capabilities.lowest_date)
-        elif facts is None:
-            facts = self.facts(relation)
+        select = layout.describing(stream, capabilities)
+        if isinstance(select.relation, Table) and facts is None:
+            facts = self.facts(select.relation)
         found = layout.resolve(
-            stream, relation, self.describe(select), facts, capabilities=capabilities, known_fields=known_fields
+            stream, select.relation, self.describe(select), facts, capabilities=capabilities, known_fields=known_fields
         )
         for column in (found.watermark, *found.key):
             reason = self.dialect.refuses_in_keyset(column)
@@ -213,8 +205,3 @@ class Session:
         self._late = True
         with suppress(OSError):
             self.dialect.abort(self._connection.connection.driver_connection)
-
-
-def _with_slots(select: Select, query: Query, lowest_id: int, lowest_date: str) -> Select:
-    slots = layout.slots(query, lowest_id, lowest_date)
-    return Select(select.relation, select.outputs, limit=select.limit, slots=slots)

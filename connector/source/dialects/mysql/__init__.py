@@ -121,7 +121,7 @@ class Mysql:
         return errors.translate(error)
 
 
-def _connect(source: Source) -> pymysql.Connection[Any]:
+def _connect(source: Source) -> Any:
     limits = source.limits
     arguments: dict[str, Any] = {
         "host": source.host,
@@ -136,7 +136,7 @@ def _connect(source: Source) -> pymysql.Connection[Any]:
         "write_timeout": limits.read_timeout_s,
         "program_name": "connector",
     }
-    connection = _handshake(arguments, source.tls)
+    connection: Any = _handshake(arguments, source.tls)
     connection._read_timeout = limits.read_timeout_s  # noqa: SLF001 - the driver has one timeout for both
     return connection
 
