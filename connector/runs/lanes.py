@@ -65,7 +65,7 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None, *, new:
     layout = reader.layout
     lower = horizon.lower_bound(stored, layout.window)
     if lower is None and stream.start not in (None, "beginning", "now"):
-        lower = Bound(checked(str(stream.start), layout))
+        lower = Bound(checked(str(stream.start), reader))
     opening = reader.opening(lower)
     opened = reader.conclude(stored, opening, lower)
     open_pull = OpenPull(opened, lower, keyset=layout.keyset)
@@ -84,12 +84,12 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None, *, new:
 def begin_backfill(reader: Reader, range_: Range) -> OpenPull:
     """Open the first snapshot of a backfill; an open end stops at what that snapshot holds."""
     layout = reader.layout
-    lower = None if range_.from_ is None else Bound(checked(range_.from_, layout))
+    lower = None if range_.from_ is None else Bound(checked(range_.from_, reader))
     opened = reader.conclude(None, reader.opening(lower), lower)
     newest = opened.marks.time or opened.marks.id
     upper = None if newest is None else Bound(newest)
     if range_.to is not None:
-        upper = _last(range_.to, layout)
+        upper = _last(range_.to, reader)
     return OpenPull(opened, lower, upper, keyset=layout.keyset)
 
 
@@ -108,26 +108,31 @@ def refuse_nulls(stream: Stream, reader: Reader) -> None:
         )
 
 
-def _last(value: str, layout: Layout) -> Bound:
+def _last(value: str, reader: Reader) -> Bound:
     """Return a range's last value as its upper end; a day given for a column of finer time is meant to its end."""
-    text = checked(value, layout)
-    stamp = horizon.read_stamp(text, layout.window) if layout.watermark.kind.temporal else None
-    if stamp is None or stamp.unit_us < horizon.DAY_US or layout.watermark.kind is Kind.DATE:
-        return Bound(text)
-    return Bound((date.fromisoformat(text) + timedelta(days=1)).isoformat(), inclusive=False)
+    window = reader.layout.window
+    stamp = horizon.read_stamp(value, window) if window.column.kind.temporal else None
+    if stamp is None or stamp.unit_us < horizon.DAY_US or window.column.kind is Kind.DATE:
+        return Bound(checked(value, reader))
+    return Bound(checked((date.fromisoformat(value[:10]) + timedelta(days=1)).isoformat(), reader), inclusive=False)
 
 
-def checked(value: str, layout: Layout) -> str:
-    """Return a value that a person wrote for the watermark column; ConfigError when it can't be one."""
-    column = layout.watermark
+def checked(value: str, reader: Reader) -> str:
+    """Return a value that a person wrote for the watermark column as the column holds it; ConfigError if it can't be.
+
+    A time with an offset is moved into the column's own zone; one without means that zone already.
+    """
+    column, window = reader.layout.watermark, reader.layout.window
     if column.kind.temporal:
-        stamp = horizon.read_stamp(value, layout.window)
+        stamp = horizon.read_stamp(value, window)
         if stamp is None:
             raise ConfigError(
                 f"the value given for {column.name} is no date or time",
                 remedy="Write it like 2024-01-31 or 2024-01-31 18:30:00",
             )
-        return value.replace("T", " ") if column.kind is not Kind.DATE else value[:10]
+        if stamp.suffix:
+            return reader.stamp_text(stamp.instant_us, replace(stamp, separator=" ", suffix=""))
+        return value[:10] if column.kind is Kind.DATE else value.replace("T", " ")
     wanted = r"-?\d+" if column.kind is Kind.INTEGER else r"-?\d+(\.\d+)?"
     if re.fullmatch(wanted, value) is None:
         raise ConfigError(f"the value given for {column.name} is no such number", remedy="Write it in plain digits")

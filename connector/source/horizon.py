@@ -17,9 +17,9 @@ a quiet table costs no row. A window is closed
   * by time:    read - seen >= look_back. Whatever the stamps mean, it was read after it could still fill;
   * by stamps:  read - M > look_back, once stamps were *trusted* (a value was seen within look_back of the clock), or
                 when read - M is so large that no wrong time zone explains it;
-  * for now:    read - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once more
-                when it has closed by time too; and should newer values appear before, the mark is *held*, so that the
-                next pull reads from below it. A column whose zone is hours off thus loses no row.
+  * for now:    read - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once
+                more when it has closed by time too; and should newer values appear before, the mark is *held*, so that
+                the next pull reads from below it. A column whose zone is hours off thus loses no row.
 
 Stamps are *skewed* when the newest value is new and yet lies further than look_back behind the former pull's clock;
 then only time closes a window.

@@ -84,7 +84,7 @@ class Reader:
         newest = self._newest(lower, None)
         if newest is not None and horizon.beyond(newest, clock_us, self.layout.window):
             like = horizon.read_stamp(newest, self.layout.window)
-            newest = self._newest(lower, self._clock_text(clock_us, like))
+            newest = self._newest(lower, self.stamp_text(clock_us, like))
         return Opening(clock_us, newest)
 
     @property
@@ -115,8 +115,9 @@ class Reader:
         select = Select(self.layout.relation, outputs, where, limit=1, slots=self._slots(None))
         return bool(self._session.select(select))
 
-    def _clock_text(self, clock_us: int, like: horizon.Stamp | None) -> str:
-        text = horizon.write_stamp(clock_us, self.layout.window, like)
+    def stamp_text(self, instant_us: int, like: horizon.Stamp | None) -> str:
+        """Write an instant as the watermark column holds it, and as this engine reads it."""
+        text = horizon.write_stamp(instant_us, self.layout.window, like)
         typed = self.layout.watermark.kind is Kind.TIMESTAMPTZ and not (like and like.suffix)
         return self._session.dialect.instant(text) if typed else text
 
@@ -181,7 +182,7 @@ class Reader:
         sighting, watermark = open_pull.opened.sighting, self.layout.watermark
         newest = open_pull.opened.marks.time or open_pull.opened.marks.id
         if sighting is not None and watermark.kind.temporal:
-            newest = self._clock_text(sighting.clock_us, self._like(open_pull))
+            newest = self.stamp_text(sighting.clock_us, self._like(open_pull))
         return replace(open_pull, upper=None if newest is None else Bound(newest))
 
     def _like(self, open_pull: OpenPull) -> horizon.Stamp | None:

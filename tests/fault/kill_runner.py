@@ -1,8 +1,8 @@
 """Run the program in forked processes, each killed before its n-th statement.
 
-A command is one JSON line on standard input, `{"config": ..., "arguments": [...], "kill_at": n, "folder": ...}`, its answer
-one on standard output, `{"status": wait status, "statements": how many there were}`. What the program prints is left
-in `folder`. Starting Python and importing takes a second, a fork takes milliseconds: that is what makes a grid over
+A command is one JSON line on standard input, `{"config": ..., "arguments": [...], "folder": ..., "kill_at": n}`, its
+answer one on standard output, `{"status": exit code, "statements": how many there were}`. What the program prints is
+left in `folder`. `kill_after_s` instead of `kill_at` kills from outside, after a time. Starting Python and importing takes a second, a fork takes milliseconds: that is what makes a grid over
 every statement affordable.
 
 Every statement counts, of the store and of the source, whoever sends it: SQLite reports them itself, BEGIN, COMMIT
@@ -18,6 +18,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -108,6 +109,9 @@ def serve() -> None:
             os.close(reading)
             child(json.loads(line), writing)
         os.close(writing)
+        if "kill_after_s" in (command := json.loads(line)):
+            time.sleep(command["kill_after_s"])
+            os.kill(pid, signal.SIGKILL)  # harmless when it has ended: nobody has waited for it, so the number is its
         _, status = os.waitpid(pid, 0)
         with os.fdopen(reading) as counted:
             statements = int(counted.read() or 0)

@@ -46,8 +46,9 @@ class Runner:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def pull(self, folder: Path, kill_at: int | None = None) -> Ended:
-        command = {"config": str(folder), "arguments": ["pull", "--json"], "kill_at": kill_at, "folder": str(folder)}
+    def pull(self, folder: Path, **kill: float) -> Ended:
+        """Pull, and be killed: `kill_at` a statement, or `kill_after_s`."""
+        command = {"config": str(folder), "arguments": ["pull", "--json"], "folder": str(folder), **kill}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -167,7 +168,7 @@ def grid(
     tried = 0
     for kill_at in points(control.statements):
         folder = fresh(template, scratch)
-        killed = runner.pull(folder, kill_at)
+        killed = runner.pull(folder, kill_at=kill_at)
         assert killed.code == KILLED, f"statement {kill_at} of {control.statements} never came"
         finished = runner.pull(folder)
         assert finished.code == 0, f"after a kill at statement {kill_at}: {(folder / 'err.txt').read_text()}"
@@ -185,27 +186,32 @@ def fresh(template: Path, scratch: Path) -> Path:
     return scratch
 
 
-def every(stride: int, offset: int = 1) -> Callable[[int], Iterator[int]]:
+def every(stride: int, offset: int) -> Callable[[int], Iterator[int]]:
     return lambda statements: iter(range(offset, statements + 1, stride))
 
 
-STRIDES = [pytest.param(5, id="every fifth"), pytest.param(1, id="every", marks=pytest.mark.full)]
+def strides(daily: int, full: int) -> list[Any]:
+    """Return what runs every day, and beside it what covers every statement in parts of bearable length."""
+    parts = [pytest.param(full, 1 + part, id=f"part {part + 1} of all", marks=pytest.mark.full) for part in range(full)]
+    return [pytest.param(daily, 1, id=f"one of {daily}"), *parts]
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("stride, offset", strides(5, 2))
 def test_a_first_pull_killed_before_any_statement_is_finished_by_the_next(
-    stride: int, tmp_path: Path, runner: Runner
+    stride: int, offset: int, tmp_path: Path, runner: Runner
 ) -> None:
     people = in_file(tmp_path / "people.db")
     people.build("TIMESTAMP", ROWS)
     install(tmp_path / "template", {"engine": "sqlite", "database": str(tmp_path / "people.db")})
-    tried = grid(runner, tmp_path / "template", tmp_path / "at", every(stride), lambda at: hold(at, people, ROWS))
+    tried = grid(
+        runner, tmp_path / "template", tmp_path / "at", every(stride, offset), lambda at: hold(at, people, ROWS)
+    )
     assert tried > 20
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("stride, offset", strides(5, 2))
 def test_an_incremental_pull_killed_before_any_statement_is_finished_by_the_next(
-    stride: int, tmp_path: Path, runner: Runner
+    stride: int, offset: int, tmp_path: Path, runner: Runner
 ) -> None:
     people = in_file(tmp_path / "people.db")
     people.build("TIMESTAMP", ROWS)
@@ -218,15 +224,13 @@ def test_an_incremental_pull_killed_before_any_statement_is_finished_by_the_next
     def check(at: Path) -> None:
         hold(at, people, read, updated=people.updated, before=1)
 
-    assert grid(runner, tmp_path / "template", tmp_path / "at", every(stride), check) > 10
+    assert grid(runner, tmp_path / "template", tmp_path / "at", every(stride, offset), check) > 10
 
 
-@pytest.mark.parametrize(
-    "stride", [pytest.param(11, id="every eleventh"), pytest.param(2, id="every second", marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("stride, offset", strides(11, 4))
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_next(
-    engine: str, stride: int, tmp_path: Path, runner: Runner, request: pytest.FixtureRequest
+    engine: str, stride: int, offset: int, tmp_path: Path, runner: Runner, request: pytest.FixtureRequest
 ) -> None:
     database: Database = request.getfixturevalue(f"{engine}_database")
     server = database.server
@@ -242,7 +246,7 @@ def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_nex
         "tls": {"mode": "disable"},
     }
     template = install(tmp_path / "template", source, look_back="0s").folder
-    grid(runner, template, tmp_path / "at", every(stride), lambda at: hold(at, people, ROWS))
+    grid(runner, template, tmp_path / "at", every(stride, offset), lambda at: hold(at, people, ROWS))
     assert runner.pull(template).code == 0
     people.change(ROWS)
     read = len(people.updated) + ROWS // 2
@@ -250,7 +254,31 @@ def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_nex
         runner,
         template,
         tmp_path / "at",
-        every(stride),
+        every(stride, offset),
         lambda at: hold(at, people, read, updated=people.updated, before=1),
     )
     assert tried > 5
+
+
+@pytest.mark.full
+def test_a_long_pull_killed_at_random_times_comes_to_its_end(tmp_path: Path, runner: Runner) -> None:
+    rows, batch, kills = 30_000, 500, 20
+    people = in_file(tmp_path / "people.db")
+    people.build("TIMESTAMP", rows)
+    source = {"engine": "sqlite", "database": str(tmp_path / "people.db")}
+    at = install(tmp_path / "at", source, batch_size=batch).folder
+    draw = random.Random(os.environ.get("KILL_SEED", "7"))
+    killed = 0
+    for _ in range(kills * 5):
+        if runner.pull(at, kill_after_s=draw.uniform(0.05, 0.6)).code == KILLED:
+            killed += 1
+        else:  # it came to its end: start over
+            hold(at, people, rows)
+            shutil.rmtree(at)
+            install(at, source, batch_size=batch)
+        if killed == kills:
+            break
+    assert killed == kills
+    finished = runner.pull(at)
+    assert finished.code == 0, (at / "err.txt").read_text()
+    hold(at, people, rows)

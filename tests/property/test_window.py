@@ -1,6 +1,6 @@
 """The window level's promise, held against simulated writers, clocks and pulls.
 
-A row is owed when it becomes visible no later than the look-back after a row with a newer stamp did. Whatever the
+A row is owed when it becomes visible no later than the look-back after a row that was written later did. Whatever the
 column's clock is off by, whenever pulls come, each row that is owed must have been read in the end.
 """
 
@@ -29,6 +29,7 @@ BEGINNINGS = (
 @dataclass(frozen=True)
 class Row:
     stamp: str
+    written_s: int
     visible_s: int
 
 
@@ -41,7 +42,7 @@ def histories(draw: st.DrawFn) -> tuple[datetime, Kind, list[Row], list[int]]:
     rows = []
     writes = draw(st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 1_000)), min_size=1, max_size=12))
     for written_s, held_s in writes:
-        rows.append(Row(stamp(beginning + timedelta(seconds=written_s + skew_s), kind), written_s + held_s))
+        rows.append(Row(stamp(beginning + timedelta(seconds=written_s + skew_s), kind), written_s, written_s + held_s))
     gaps = draw(st.lists(st.sampled_from((1, 60, 400, 1_000, 5_000, 21_600)), min_size=1, max_size=14))
     pulls, now_s = [], draw(st.integers(0, 5_000))
     for gap_s in gaps:
@@ -59,7 +60,7 @@ def stamp(moment: datetime, kind: Kind) -> str:
 
 def owed(row: Row, rows: list[Row], pulls: list[int]) -> bool:
     """Say whether the promise covers a row, at the times at which the pulls could tell."""
-    newer = [other.visible_s for other in rows if other.stamp > row.stamp and other.visible_s <= pulls[-1]]
+    newer = [other.visible_s for other in rows if other.written_s > row.written_s and other.visible_s <= pulls[-1]]
     return not newer or row.visible_s <= min(newer) + LOOK_BACK_S
 
 
