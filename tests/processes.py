@@ -244,17 +244,19 @@ def _started(pid: int) -> str:
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a process and its children, and wait until none of the children is left running.
+    """Kill a process and its children, and wait until none of them is left running.
 
     PostgreSQL's children lead sessions of their own, so no process group reaches them, and a survivor would hold
     the shared memory that the next start needs.
     """
-    children = _children(pid)
-    for each in (pid, *children):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)  # it must not fork another child while we list them
+    tree = [pid, *_children(pid)]
+    for each in tree:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while any(_running(child) for child in children) and time.monotonic() < deadline:
+    while any(_running(each) for each in tree) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

@@ -68,7 +68,8 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None, *, new:
         lower = Bound(checked(str(stream.start), reader))
     opening = reader.opening(lower)
     opened = reader.conclude(stored, opening, lower)
-    open_pull = OpenPull(opened, lower, keyset=layout.keyset)
+    upper = None if opening.furthest is None else Bound(opening.furthest)
+    open_pull = OpenPull(opened, lower, upper, keyset=layout.keyset)
     if new and stream.start == "now":
         return open_pull, True
     if new and stream.start is None:

@@ -118,9 +118,9 @@ def write_stamp(instant_us: int, window: Window, like: Stamp | None) -> str:
     elif like and like.suffix not in ("", "Z"):
         moment = moment.astimezone(datetime.fromisoformat(f"2000-01-01 00:00:00{like.suffix}").tzinfo)
     if window.column.kind is Kind.DATE or (like and like.unit_us == DAY_US):
-        return moment.strftime("%Y-%m-%d").rjust(10, "0")
+        return moment.date().isoformat()
     separator, digits, suffix = (like.separator, like.digits, like.suffix) if like else (" ", 6, "")
-    text = moment.strftime(f"%Y-%m-%d{separator}%H:%M:%S")
+    text = moment.replace(tzinfo=None).isoformat(separator, "seconds")
     return text + (f".{moment.microsecond:06d}"[: digits + 1] if digits else "") + suffix
 
 
@@ -154,7 +154,10 @@ def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
     if stamp is None:
         return Bound(mark)
     earliest_us = stamp.instant_us - stamp.ambiguous_us - window.look_back_us
-    return Bound(write_stamp(earliest_us - _fold_us(earliest_us, window), window, stamp))
+    try:
+        return Bound(write_stamp(earliest_us - _fold_us(earliest_us, window), window, stamp))
+    except OverflowError:  # at the beginning of the calendar nothing lies further back
+        return Bound(mark)
 
 
 def conclude(
@@ -220,12 +223,12 @@ def _fold_us(instant_us: int, window: Window) -> int:
     """Return by how much naive local clocks go back in the hours after an instant: an hour when summer time ends."""
     if window.column.kind not in (Kind.TIMESTAMP, Kind.DATE):
         return 0
-    offsets = []
-    for hours in range(4):
-        moment = EPOCH + timedelta(microseconds=instant_us + hours * HOUR_US)
-        offset = moment.astimezone(window.zone).utcoffset()
-        offsets.append((offset or timedelta()) // timedelta(microseconds=1))
-    return max(0, offsets[0] - min(offsets))
+    try:
+        moments = [EPOCH + timedelta(microseconds=instant_us + hours * HOUR_US) for hours in range(4)]
+        offsets = [moment.astimezone(window.zone).utcoffset() or timedelta() for moment in moments]
+    except OverflowError:  # no clocks go back at the ends of the calendar
+        return 0
+    return max(0, (offsets[0] - min(offsets)) // timedelta(microseconds=1))
 
 
 def _mark(watermark: Watermark) -> str | None:

@@ -28,10 +28,14 @@ from connector.source.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the first snapshot of a pull saw: the database's clock, and the newest watermark at or below it."""
+    """What the first snapshot of a pull saw: the clock, the newest watermark at or below it, and the greatest of all.
+
+    `furthest` is where a pull ends whose engine can't hold a snapshot over several batches; else None.
+    """
 
     clock_us: int
     newest: str | None
+    furthest: str | None = None
 
 
 class Ties:
@@ -81,11 +85,12 @@ class Reader:
         self._open_snapshot()
         self._first = self._untouched = True
         clock_us = self._session.clock_us()
-        newest = self._newest(lower, None)
+        newest = furthest = self._newest(lower, None)
         if newest is not None and horizon.beyond(newest, clock_us, self.layout.window):
             like = horizon.read_stamp(newest, self.layout.window)
             newest = self._newest(lower, self.stamp_text(clock_us, like))
-        return Opening(clock_us, newest)
+        lasting = self._session.dialect.capabilities.long_snapshots
+        return Opening(clock_us, newest, None if lasting else furthest)
 
     @property
     def warnings(self) -> list[str]:

@@ -128,8 +128,7 @@ class SqliteDatabase:
             found = _revision(conn)
         if found is None:
             with self.write() as conn:
-                if _revision(conn) is None:  # else another process was faster
-                    migrate(conn)
+                migrate(conn)  # does nothing when another process was faster
                 found = _revision(conn)
         if found == HEAD:
             return

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from connector.config.resolved import Limits, Stream
+from connector.config.resolved import Limits
 from connector.registry import DIALECTS
 from tests.contract.engines import ENGINES, ClientDatabase, filed, served
-from tests.contract.pulling import FIELDS, NAME, Pulling
+from tests.contract.pulling import Pulling, streaming
 
 LIMITS = Limits(connect_timeout_s=5, statement_timeout_s=20, read_timeout_s=30, snapshot_cap_s=60)
 
@@ -30,17 +30,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClientD
 @pytest.fixture
 def client(database: ClientDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pulling]:
     """Give a stream by timestamp over a table `t` that the test creates; batches of 10 rows, look-back 15 min."""
-    stream = Stream(
-        id=NAME,
-        entity="customer",
-        table="t",
-        watermark_column="updated_at",
-        by="timestamp",
-        key=("id",),
-        fields=FIELDS,
-        batch_size=10,
-        retries=0,
-    )
-    pulling = Pulling(database, tmp_path, stream, monkeypatch)
+    pulling = streaming(database, tmp_path, monkeypatch)
     yield pulling
     pulling.app.close()

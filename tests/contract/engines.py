@@ -82,7 +82,7 @@ ENGINES = {
         '"',
         {"stamp": "timestamp", "date": "date", "text": "text", "name": "varchar(64)", "bytes": "blob"},
         "",
-        frozenset(),
+        frozenset({"file"}),
     ),
 }
 
@@ -114,6 +114,14 @@ class ClientDatabase:
             with connection.cursor() as cursor:
                 cursor.execute(words, parameters or None)
                 return list(cursor.fetchall()) if cursor.description else []
+
+    @contextlib.contextmanager
+    def raw(self) -> Iterator[Callable[[str], object]]:
+        """Give a function that runs one statement as it stands, braces and percent signs included."""
+        with contextlib.closing(self.admin()) as connection:
+            cursor = connection.cursor()
+            yield cursor.execute
+            cursor.close()
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows, values in the columns' order, in one transaction."""

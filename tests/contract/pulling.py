@@ -156,3 +156,19 @@ class Pulling:
     def session(self) -> Any:
         """Open a session as a run does."""
         return self.app.sources.session(self.app.config.clients[0].source)
+
+
+def streaming(database: ClientDatabase, folder: Path, patch: pytest.MonkeyPatch) -> Pulling:
+    """Give the program with one stream of customers by timestamp over the table `t`."""
+    stream = Stream(
+        id=NAME,
+        entity="customer",
+        table="t",
+        watermark_column="updated_at",
+        by="timestamp",
+        key=("id",),
+        fields=FIELDS,
+        batch_size=10,
+        retries=0,
+    )
+    return Pulling(database, folder, stream, patch)

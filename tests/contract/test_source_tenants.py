@@ -64,7 +64,7 @@ def test_a_whole_number_selects_in_a_number_column(client: Pulling, value: str |
     assert client.succeed().counters.read == 3
 
 
-@pytest.mark.parametrize("value", ["042", "42 ", "4.2e1", "acme", 42.0, True])
+@pytest.mark.parametrize("value", ["042", "42 ", "4.2e1", "globex", 42.0, True])
 def test_a_value_that_a_number_column_can_t_hold_as_it_stands_is_refused(client: Pulling, value: Any) -> None:
     shared(client, "INT", 42, 43, tenant=Tenant("owner", value))
     result = refused(client)

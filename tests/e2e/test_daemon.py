@@ -6,6 +6,7 @@ Waiting is always for something that the daemon writes, to its log or its store.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import sqlite3
@@ -233,9 +234,7 @@ def test_one_run_per_stream_at_a_time_and_commands_beside_it(tmp_path: Path, sta
     daemon.wait_for_run("held/customers", times=seen + 2, timeout_s=WAIT_S)
     stop(daemon)
     times = [(begun, ended) for _, begun, ended in runs_of(installation, "held/customers")]
-    overlapping = [
-        (one, other) for (_, one), (other, _) in zip(times, times[1:], strict=False) if one is None or other < one
-    ]
+    overlapping = [(one, other) for (_, one), (other, _) in itertools.pairwise(times) if one is None or other < one]
     assert not overlapping
 
 

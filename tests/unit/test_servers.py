@@ -73,9 +73,10 @@ def test_committed_rows_outlive_a_kill_and_connections_do_not(engine: str) -> No
 SLEEPER = """
 import time
 from tests import processes, provision
+processes.FOLDER_PREFIX = {prefix!r}
 def prepare(process, programs, password):
     return ["/bin/sh", "-c", "sleep 600 & wait", str(process.folder)]
-process = processes.LocalProcess(provision.Programs({}, None), provision.unprivileged(), prepare, [], "")
+process = processes.LocalProcess(provision.Programs(dict(), None), provision.unprivileged(), prepare, [], "")
 process.start()
 print(process.folder, process._process.pid, flush=True)
 time.sleep(600)
@@ -83,9 +84,14 @@ time.sleep(600)
 
 
 @pytest.fixture
-def other_run() -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
-    """Start a test run of its own that serves something, and give its folder and the server's id."""
-    with subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True) as run:
+def other_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
+    """Start a test run of its own that serves something, and give its folder and the server's id.
+
+    Its folders are named so that only this test sweeps them: another run's sweep on this machine would race with ours.
+    """
+    monkeypatch.setattr(processes, "FOLDER_PREFIX", f"connector-sweep-{os.getpid()}-")
+    script = SLEEPER.format(prefix=processes.FOLDER_PREFIX)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         folder, pid = run.stdout.readline().split()
         yield run, Path(folder), int(pid)
