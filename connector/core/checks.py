@@ -32,6 +32,13 @@ def _not_after_this_year(value: pl.Expr, context: Context) -> pl.Expr:
     return _local_year(value, context) <= context.this_year
 
 
+def _no_nul(value: pl.Expr, _context: Context) -> pl.Expr:
+    return ~value.str.contains("\0", literal=True)
+
+
+NO_NUL = Check("nul_character", _no_nul)
+"""Held by every identity: a store may cut texts there, and two identities would become one."""
+
 NOT_AFTER_THIS_YEAR = Check("after_this_year", _not_after_this_year)
 
 

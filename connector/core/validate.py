@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from connector.core.checks import NO_NUL
 from connector.core.convert import Conversion, Source, as_text, convert, keep, raw_json
 from connector.core.entity import Context, Entity, EntityField
 from connector.errors import ConfigError
@@ -116,8 +117,8 @@ def plan(entity: Entity, context: Context, columns: Columns, schema: Schema) -> 
     steps = [_field_step(field, entity, sources[field.name], context) for field in mapped]
     custom = [name for name in sources if name not in entity.by_name]
     steps += [_Step(CUSTOM + name, name, keep(sources[name])) for name in custom]
-    failures = [(field, failure) for field in mapped for failure in _failures(field, context)]
-    reasons = [(field, failure) for field in mapped for failure in (_broken(field), *_failures(field, context))]
+    failures = [(field, failure) for field in mapped for failure in _failures(field, entity, context)]
+    reasons = [(field, failure) for field in mapped for failure in (_broken(field), *_failures(field, entity, context))]
     return Plan(
         steps=tuple(steps),
         texts=tuple(_Step(name, name, as_text(source)) for name, source in sources.items()),
@@ -153,8 +154,9 @@ def _broken(field: EntityField) -> tuple[pl.Expr, pl.Expr]:
     return rule.is_not_null(), rule
 
 
-def _failures(field: EntityField, context: Context) -> list[tuple[pl.Expr, pl.Expr]]:
+def _failures(field: EntityField, entity: Entity, context: Context) -> list[tuple[pl.Expr, pl.Expr]]:
     value = pl.col(field.name)
     failures = [(value.is_null(), pl.lit("required"))] if field.required else []
-    checks = ((~check.passes(value, context), check.rule) for check in field.checks)
+    asked = (NO_NUL, *field.checks) if field.name in entity.identity else field.checks
+    checks = ((~check.passes(value, context), check.rule) for check in asked)
     return failures + [(failed.fill_null(False), pl.lit(rule)) for failed, rule in checks]

@@ -140,8 +140,11 @@ def _described(stream: Stream, alias: str, output: Output) -> str:
 
 
 def _watermark(column: Column, stream: Stream, capabilities: Capabilities) -> Column:
-    if column.kind is Kind.TEXT and not capabilities.typed_timestamps and stream.by == "timestamp":
-        return Column(column.name, Kind.TIMESTAMP, column.native, column.nullable)
+    if not capabilities.typed_timestamps and column.kind in (Kind.TEXT, Kind.OTHER):
+        if stream.by == "timestamp":
+            return Column(column.name, Kind.TIMESTAMP, column.native, column.nullable)
+        if column.kind is Kind.OTHER:  # a column of which no value is there yet to tell by
+            return Column(column.name, Kind.INTEGER, column.native, column.nullable)
     if column.kind.numeric or (column.kind.temporal and stream.by == "timestamp"):
         return column
     wanted = "a number that rises with every insert" if stream.by == "id" else "a timestamp, a date or a whole number"

@@ -21,36 +21,42 @@ SLOT = re.compile(r"\{\$(last_id|last_date)\}")
 STAND_IN = "connector_slot_"
 REMEDY = "Write one SELECT, without a trailing row limit that the connector can't recognise"
 LIMITS = (TokenType.LIMIT, TokenType.FETCH, TokenType.OFFSET)
+LIMIT_WORDS = frozenset("LIMIT OFFSET FETCH FIRST NEXT ROW ROWS ONLY WITH TIES , ALL".split())
 
 
 def parse_query(text: str, grammar: str) -> Query:
     """Return the query without its outer LIMIT, cut at its slots; ConfigError when it is not one plain SELECT."""
-    body = SLOT.sub(lambda found: STAND_IN + found[1], text).strip().rstrip(";").rstrip()
+    body = SLOT.sub(lambda found: STAND_IN + found[1], text).strip()
     try:
         statements = sqlglot.parse(body, read=grammar)
         tokens = sqlglot.tokenize(body, read=grammar)
     except SqlglotError:
         raise ConfigError("the query is not SQL that can be understood", remedy=REMEDY) from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    found = [one for one in statements if one is not None and not isinstance(one, exp.Semicolon)]
+    if len(found) != 1 or not isinstance(found[0], exp.Query):
         raise ConfigError("the query is not one SELECT", remedy=REMEDY)
-    statement = statements[0]
+    statement = found[0]
     if any(statement.find_all(exp.Lock, exp.Into)):
         raise ConfigError("the query locks or writes", remedy="Remove FOR UPDATE, FOR SHARE and INTO")
     limited = bool(statement.args.get("limit") or statement.args.get("offset") or statement.args.get("fetch"))
-    end = _tail(tokens) if limited else len(body)
+    last = next((token.start for token in tokens if token.token_type is TokenType.SEMICOLON), len(body))
+    tokens = [token for token in tokens if token.start < last]
+    end = _tail(tokens) if limited else last
     return Query(_cut(body[:end].rstrip(), [token for token in tokens if token.start < end]))
 
 
 def _tail(tokens: list[Token]) -> int:
-    """Return where the outer row limit begins: the last LIMIT, OFFSET or FETCH outside of parentheses."""
-    depth, found = 0, None
-    for token in tokens:
-        depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
-        if depth == 0 and found is None and token.token_type in LIMITS:
-            found = token.start
-    if found is None:
+    """Return where the outer row limit begins: the first LIMIT, OFFSET or FETCH behind which nothing else stands."""
+    begin: int | None = None
+    for token in reversed(tokens):
+        word = token.text.upper()
+        if token.token_type is not TokenType.NUMBER and word not in LIMIT_WORDS:
+            break
+        if token.token_type in LIMITS:
+            begin = token.start
+    if begin is None:
         raise ConfigError("the query limits its rows in a way that can't be removed", remedy=REMEDY)
-    return int(found)
+    return int(begin)
 
 
 def _cut(text: str, tokens: list[Token]) -> tuple[str | Slot, ...]:

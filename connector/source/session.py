@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event
 
 from connector import clock
 from connector.config.resolved import Limits, Source, Stream
-from connector.errors import ConfigError, SourceUnavailable
+from connector.errors import ConfigError, SourceRefused, SourceUnavailable
 from connector.model import Column
 from connector.source import horizon, layout
 from connector.source.dialect import Dialect, TableFacts
@@ -144,8 +144,12 @@ class Session:
         return rows
 
     def estimate(self, select: Select) -> int | None:
-        with self._deadline():
-            return self.dialect.estimate(self._connection, self.dialect.render(select))
+        """Return how many rows the engine expects, None when it can't or won't say: a plan may need more rights."""
+        try:
+            with self._deadline():
+                return self.dialect.estimate(self._connection, self.dialect.render(select))
+        except SourceRefused:
+            return None
 
     # -- what the source looks like
 

@@ -17,6 +17,7 @@ from tests.e2e.installation import (
     MARK,
     PASSWORD,
     RECEIPTS,
+    TENANT,
     Installation,
     client,
     now,
@@ -181,3 +182,24 @@ def test_a_client_that_is_down_does_not_stop_another(shop: Shop, tmp_path: Path)
     assert len(done.messages) == 2, "one for each stream that failed"
     runs = {run["stream"]: run for run in done.document["runs"]}
     assert runs["up/receipts"]["counters"]["created"] > 0
+
+
+def test_a_row_of_another_spelling_of_the_tenant_stops_the_stream_unseen(shop: Shop, tmp_path: Path) -> None:
+    shop.create("spelled", "customer_id BIGINT PRIMARY KEY, user_id VARCHAR(32), reg_date {0}, updated_at {0}")
+    taken = "SELECT customer_id, user_id, reg_date, updated_at FROM customers"
+    shop.database.execute(f"INSERT INTO spelled {taken}")
+    stream = with_changes(CUSTOMERS, table="spelled", fields=SHORT)
+    installation = Installation(tmp_path).write(acme=client(shop.source, customers=stream))
+    assert installation.run("pull").code == 0
+    before = installation.state()
+    stamp = now().strftime("%Y-%m-%d %H:%M:%S")
+    changed = f"user_id = upper(user_id), updated_at = '{stamp}' WHERE customer_id = 2"
+    shop.database.execute(f"UPDATE spelled SET {changed}")
+    done = installation.run("pull", "--json")
+    if shop.database.execute(f"SELECT 1 FROM spelled WHERE user_id = '{TENANT}' AND customer_id = 2"):
+        assert done.code == STOPPED, done.err
+        assert "tenant" in done.message
+    else:  # this server tells the two apart, so that the row is another client's
+        assert done.code == 0, done.err
+        assert done.document["runs"][0]["counters"]["read"] == 0
+    assert {**installation.state(), "watermarks": None} == {**before, "watermarks": None}

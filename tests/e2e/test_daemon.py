@@ -313,6 +313,19 @@ def test_a_daemon_that_was_killed_is_replaced_at_once(tmp_path: Path, started: C
     assert 0 <= read_in_all(installation) - customers_in(tmp_path / "shop.db") <= 100
 
 
+@pytest.mark.full
+def test_a_daemon_whose_place_was_taken_ends_itself(pulled: Installation, started: Callable[..., Running]) -> None:
+    """It was suspended for longer than its lease, say, and another one runs by now. It renews every 20 s."""
+    daemon = started(pulled)
+    daemon.wait_for("daemon.*started", timeout_s=WAIT_S)
+    with contextlib.closing(sqlite3.connect(pulled.store, timeout=30)) as store:
+        store.execute("UPDATE leases SET fence = fence + 1, holder = 'another' WHERE lane = 'daemon'")
+        store.commit()
+    done = daemon.end(timeout_s=60)
+    assert done.code == 5
+    assert "another" in done.message
+
+
 def test_a_daemon_without_clients_says_what_to_do(tmp_path: Path) -> None:
     done = Installation(tmp_path).write(EVERY_HOUR).run("run")
     assert done.code == 2

@@ -2,8 +2,8 @@
 
 A command is one JSON line on standard input, `{"config": ..., "arguments": [...], "folder": ..., "kill_at": n}`, its
 answer one on standard output, `{"status": exit code, "statements": how many there were}`. What the program prints is
-left in `folder`. `kill_after_s` instead of `kill_at` kills from outside, after a time. Starting Python and importing takes a second, a fork takes milliseconds: that is what makes a grid over
-every statement affordable.
+left in `folder`. `kill_after_s` instead of `kill_at` kills from outside, after a time. Starting Python and importing
+takes a second, a fork takes milliseconds: that is what makes a grid over every statement affordable.
 
 Every statement counts, of the store and of the source, whoever sends it: SQLite reports them itself, BEGIN, COMMIT
 and each row of a bulk statement included; psycopg and PyMySQL are wrapped where all of theirs come through.

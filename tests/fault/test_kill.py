@@ -41,14 +41,18 @@ class Ended:
 
 
 class Runner:
-    """Forked runs of the program."""
+    """Forked runs of the program, by default of `pull`."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], *arguments: str) -> None:
         self._process = process
+        self._arguments = arguments or ("pull",)
 
-    def pull(self, folder: Path, **kill: float) -> Ended:
-        """Pull, and be killed: `kill_at` a statement, or `kill_after_s`."""
-        command = {"config": str(folder), "arguments": ["pull", "--json"], "folder": str(folder), **kill}
+    def of(self, *arguments: str) -> Runner:
+        return Runner(self._process, *arguments)
+
+    def run(self, folder: Path, **kill: float) -> Ended:
+        """Run the command, and be killed: `kill_at` a statement, or `kill_after_s`."""
+        command = {"config": str(folder), "arguments": self._arguments, "folder": str(folder), **kill}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -64,6 +68,12 @@ def runner() -> Iterator[Runner]:
         yield Runner(process)
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
 
 
 class People:
@@ -161,16 +171,16 @@ def grid(
 ) -> int:
     """Kill a pull before each of the statements that `points` chooses, each time from the same start."""
     whole = fresh(template, scratch)
-    control = runner.pull(whole)
+    control = runner.run(whole)
     assert control.code == 0, (whole / "err.txt").read_text()
     check(whole)
     assert control.statements > 30, "the hook counts nothing, so nothing was tried"
     tried = 0
     for kill_at in points(control.statements):
         folder = fresh(template, scratch)
-        killed = runner.pull(folder, kill_at=kill_at)
+        killed = runner.run(folder, kill_at=kill_at)
         assert killed.code == KILLED, f"statement {kill_at} of {control.statements} never came"
-        finished = runner.pull(folder)
+        finished = runner.run(folder)
         assert finished.code == 0, f"after a kill at statement {kill_at}: {(folder / 'err.txt').read_text()}"
         try:
             check(folder)
@@ -217,7 +227,7 @@ def test_an_incremental_pull_killed_before_any_statement_is_finished_by_the_next
     people.build("TIMESTAMP", ROWS)
     # Without a look-back every pull reads exactly what is new, so that rows read again can be told from it.
     install(tmp_path / "template", {"engine": "sqlite", "database": str(tmp_path / "people.db")}, look_back="0s")
-    assert runner.pull(tmp_path / "template").code == 0
+    assert runner.run(tmp_path / "template").code == 0
     people.change(ROWS)
     read = len(people.updated) + ROWS // 2
 
@@ -228,14 +238,12 @@ def test_an_incremental_pull_killed_before_any_statement_is_finished_by_the_next
 
 
 @pytest.mark.parametrize("stride, offset", strides(11, 4))
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_next(
-    engine: str, stride: int, offset: int, tmp_path: Path, runner: Runner, request: pytest.FixtureRequest
+    database: Database, stride: int, offset: int, tmp_path: Path, runner: Runner
 ) -> None:
-    database: Database = request.getfixturevalue(f"{engine}_database")
     server = database.server
     people = on_server(database)
-    people.build("TIMESTAMP(6)" if engine == "postgresql" else "DATETIME(6)", ROWS)
+    people.build("TIMESTAMP(6)" if server.engine == "postgresql" else "DATETIME(6)", ROWS)
     source = {
         "engine": server.engine,
         "host": server.host,
@@ -247,7 +255,7 @@ def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_nex
     }
     template = install(tmp_path / "template", source, look_back="0s").folder
     grid(runner, template, tmp_path / "at", every(stride, offset), lambda at: hold(at, people, ROWS))
-    assert runner.pull(template).code == 0
+    assert runner.run(template).code == 0
     people.change(ROWS)
     read = len(people.updated) + ROWS // 2
     tried = grid(
@@ -260,6 +268,26 @@ def test_pulls_from_a_server_killed_before_any_statement_are_finished_by_the_nex
     assert tried > 5
 
 
+@pytest.mark.parametrize("stride, offset", strides(9, 3))
+def test_a_backfill_killed_before_any_statement_is_finished_by_the_next(
+    stride: int, offset: int, tmp_path: Path, runner: Runner
+) -> None:
+    people = in_file(tmp_path / "people.db")
+    people.build("TIMESTAMP", ROWS)
+    install(tmp_path / "template", {"engine": "sqlite", "database": str(tmp_path / "people.db")}, look_back="0s")
+
+    def check(at: Path) -> None:
+        # Killed after its last batch, it has no open pull any more: the command begins anew, and finds all of it known.
+        store = StoreFile(at / "connector.db")
+        known = sum(counters["unchanged"] for counters in store.counters())
+        assert known in {0, ROWS}
+        hold(at, people, ROWS + known)
+        assert store.rows("SELECT watermark FROM streams") == [(None,)], "a backfill moved the watermark"
+
+    backfill = runner.of("backfill", "acme/people", "--json")
+    assert grid(backfill, tmp_path / "template", tmp_path / "at", every(stride, offset), check) > 10
+
+
 @pytest.mark.full
 def test_a_long_pull_killed_at_random_times_comes_to_its_end(tmp_path: Path, runner: Runner) -> None:
     rows, batch, kills = 30_000, 500, 20
@@ -270,7 +298,7 @@ def test_a_long_pull_killed_at_random_times_comes_to_its_end(tmp_path: Path, run
     draw = random.Random(os.environ.get("KILL_SEED", "7"))
     killed = 0
     for _ in range(kills * 5):
-        if runner.pull(at, kill_after_s=draw.uniform(0.05, 0.6)).code == KILLED:
+        if runner.run(at, kill_after_s=draw.uniform(0.05, 0.6)).code == KILLED:
             killed += 1
         else:  # it came to its end: start over
             hold(at, people, rows)
@@ -279,6 +307,6 @@ def test_a_long_pull_killed_at_random_times_comes_to_its_end(tmp_path: Path, run
         if killed == kills:
             break
     assert killed == kills
-    finished = runner.pull(at)
+    finished = runner.run(at)
     assert finished.code == 0, (at / "err.txt").read_text()
     hold(at, people, rows)

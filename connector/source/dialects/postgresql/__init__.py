@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.config.resolved import Source
 from connector.errors import ConnectorError
 from connector.model import Column, Kind
-from connector.source.dialect import Capabilities, TableFacts
+from connector.source.dialect import Capabilities, TableFacts, joined
 from connector.source.dialects.postgresql import errors, types
 from connector.source.dialects.postgresql.render import PostgresqlGrammar
 from connector.source.render import Renderer
@@ -73,7 +73,7 @@ class Postgresql:
         return types.columns(connection, cursor)
 
     def facts(self, connection: Connection, table: tuple[str, ...]) -> TableFacts | None:
-        name = PostgresqlGrammar().table(table)
+        name = joined(table, '"')
         found = connection.exec_driver_sql(
             "SELECT c.oid::int8, c.relkind::text FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%s)", (name,)
         ).first()

@@ -10,10 +10,10 @@ class PostgresqlGrammar:
     placeholder = "%s"
 
     def name(self, name: str) -> str:
-        return quoted(name, '"')
+        return self.raw(quoted(name, '"'))
 
     def table(self, parts: tuple[str, ...]) -> str:
-        return joined(parts, '"')
+        return self.raw(joined(parts, '"'))
 
     def raw(self, sql: str) -> str:
         return sql.replace("%", "%%")
