@@ -13,7 +13,6 @@ from connector.config.resolved import Client, Config, Source, Stream
 from connector.core.entity import Entity
 from connector.errors import ConfigError
 from connector.model import LIVE, RunResult, StreamId
-from connector.observe import log
 from connector.runs.job import Job, Tick
 from connector.runs.pull import run_lane
 from connector.source.session import Door, Session
@@ -73,9 +72,7 @@ class App:
     def run_stream(self, stream: str, lane: str = LIVE, watch: Callable[[Tick], None] = lambda _: None) -> RunResult:
         """Run one lane of one stream; the unit of work, whoever schedules it. Raises nothing that the run met."""
         client, settings = self.find(stream)
-        result = run_lane(self.job(client, settings, watch), lane)
-        log.run(result)
-        return result
+        return run_lane(self.job(client, settings, watch), lane)
 
     def job(self, client: Client, stream: Stream, watch: Callable[[Tick], None] = lambda _: None) -> Job:
         limits = client.source.limits

@@ -121,7 +121,7 @@ def run(installation: Installation) -> int:
             Task(str(stream.id), stream.schedule, ended.ended_at if (ended := last.get(str(stream.id))) else None)
             for _, stream in app.matching(None)
         ]
-        daemon = Daemon(tasks, lambda name: app.run_stream(name, LIVE), app.config.daemon.workers)
+        daemon = Daemon(tasks, lambda name: log.run(app.run_stream(name, LIVE)), app.config.daemon.workers)
         daemon.on_left_out(log.left_out)
         log.daemon("started", streams=len(tasks), workers=app.config.daemon.workers)
         all_ended = daemon.run(app.stop, app.config.daemon.stop_timeout_s)
@@ -151,8 +151,9 @@ def _report(app: App, results: Sequence[RunResult], as_json: bool) -> int:
         ]
         table(("stream", "state", "read", "created", "updated", "unchanged", "refused", "took"), rows)
     for result in results:
-        if result.error:
-            click.echo(f"connector: {result.error}", err=True)
+        for text in (*result.warnings, *([result.error] if result.error else [])):
+            named = text if text.startswith(result.stream) else f"{result.stream}: {text}"
+            click.echo(f"connector: {named}", err=True)
     failed = [result.exit_code for result in results if result.state is RunState.FAILED]
     if failed:
         return min(failed) if 1 not in failed else 1

@@ -156,7 +156,8 @@ class StreamOptions(Section):
         default=None, description="Most rows that may share one value of the watermark column. Default: 20000."
     )
     max_rejected: Share | None = Field(
-        default=None, description="Share of a batch's rows that may be refused before the stream stops. Default: 0.5."
+        default=None,
+        description="Share of a pull's rows (from the 100th on) that may be refused before the stream stops. Default: 0.5.",
     )
     null_watermarks: Literal["read", "skip", "refuse"] | None = Field(
         default=None, description="What to do with rows whose watermark column is NULL. Default: read."
