@@ -21,7 +21,9 @@ SLOT = re.compile(r"\{\$(last_id|last_date)\}")
 STAND_IN = "connector_slot_"
 REMEDY = "Write one SELECT, without a trailing row limit that the connector can't recognise"
 LIMITS = (TokenType.LIMIT, TokenType.FETCH, TokenType.OFFSET)
-LIMIT_WORDS = frozenset("LIMIT OFFSET FETCH FIRST NEXT ROW ROWS ONLY WITH TIES , ALL".split())
+LIMIT_WORDS = frozenset(
+    {"LIMIT", "OFFSET", "FETCH", "FIRST", "NEXT", "ROW", "ROWS", "ONLY", "WITH", "TIES", ",", "ALL"}
+)
 
 
 def parse_query(text: str, grammar: str) -> Query:

@@ -1,8 +1,7 @@
-"""The real program against a client's database: an `App` with a configuration made in the test and a store of its own."""
+"""The real program against a client's database: an `App` with the test's configuration and a store of its own."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,7 @@ from connector.runs.job import Tick
 from connector.source import session
 from tests.contract.engines import ClientDatabase, Engine
 
-OLD = datetime(2024, 3, 1, 12, 0, 0)
+OLD = datetime.fromisoformat("2024-03-01 12:00:00")
 """A time long before any look-back."""
 
 NAME = StreamId("acme", "customers")

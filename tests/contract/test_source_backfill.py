@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Self
 
 import pytest
 
@@ -19,7 +20,7 @@ EVERYTHING = Range().lane
 WAIT_S = 30.0
 
 
-def filled(client: Pulling, rows: int = 60, **changes: object) -> None:
+def filled(client: Pulling, rows: int = 60, **changes: Any) -> None:
     client.execute(TABLE)
     client.insert(*((i, f"v{i}", at(i)) for i in range(1, rows + 1)))
     client.configure(**{"start": "now", **changes})
@@ -41,7 +42,7 @@ class Backfill:
         self.begun.set()
         assert self.go_on.wait(WAIT_S)
 
-    def __enter__(self) -> Backfill:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self.begun.wait(WAIT_S)
         return self
@@ -67,8 +68,11 @@ def test_a_range_of_ids_is_read_with_both_ends(client: Pulling) -> None:
 
 def test_a_range_that_ends_with_a_day_holds_the_whole_day(client: Pulling) -> None:
     filled(client)
-    client.insert((90, "before", "2024-02-29 23:59:59.999999"), (91, "evening", "2024-03-01 23:59:59.999999"),
-                  (92, "after", "2024-03-02 00:00:00"))
+    client.insert(
+        (90, "before", "2024-02-29 23:59:59.999999"),
+        (91, "evening", "2024-03-01 23:59:59.999999"),
+        (92, "after", "2024-03-02 00:00:00"),
+    )
     client.succeed(lane=Range("2024-03-01", "2024-03-01").lane)
     assert client.final() == client.expected("WHERE id NOT IN (90, 92)")
 
@@ -117,7 +121,7 @@ def test_null_watermarks_belong_to_an_unbounded_backfill(client: Pulling) -> Non
     assert client.final() == client.expected()
 
 
-@pytest.mark.parametrize(("first", "last"), [("yesterday", None), (None, "2024-13-01"), ("17", "18")])
+@pytest.mark.parametrize("first, last", [("yesterday", None), (None, "2024-13-01"), ("17", "18")])
 def test_a_range_that_is_none_is_a_mistake_of_the_caller(client: Pulling, first: str | None, last: str | None) -> None:
     filled(client)
     assert client.pull(lane=Range(first, last).lane).exit_code == 2
@@ -211,6 +215,6 @@ def test_backfills_of_two_ranges_run_at_once(client: Pulling) -> None:
 
 def test_a_backfill_that_ends_with_now_leaves_out_what_comes_meanwhile(client: Pulling) -> None:
     filled(client, 30)
-    client.clock(datetime(2024, 3, 1, 12, 0, 20))
+    client.clock(datetime.fromisoformat("2024-03-01 12:00:20"))
     client.succeed(lane=EVERYTHING)
     assert client.final() == client.expected("WHERE id <= 20")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
@@ -97,7 +98,11 @@ def test_a_missing_table_is_named(table: Pulling) -> None:
 @pytest.mark.parametrize("where", ["watermark_column", "key", "field"])
 def test_a_missing_column_is_named(table: Pulling, where: str) -> None:
     missing = "no_such_column"
-    changes = {"watermark_column": missing, "key": (missing,), "field": {**FIELDS, "x": Field(column=missing)}}
+    changes: dict[str, Any] = {
+        "watermark_column": missing,
+        "key": (missing,),
+        "field": {**FIELDS, "x": Field(column=missing)},
+    }
     table.configure(**{where if where != "field" else "fields": changes[where]})
     failed(table, 3, missing)
 
@@ -154,7 +159,9 @@ def silent() -> Iterator[int]:
 
 @needs("server")
 @pytest.mark.parametrize("mode", ["disable", "prefer"])
-def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_in_time(table: Pulling, mode: str) -> None:
+def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_in_time(
+    table: Pulling, mode: Literal["disable", "prefer"]
+) -> None:
     with silent() as port:
         source = table.database.source
         limits = replace(LIMITS, connect_timeout_s=2)

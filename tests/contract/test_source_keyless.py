@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from connector.config.resolved import Field
@@ -12,7 +14,7 @@ TABLE = "CREATE TABLE t (id BIGINT, v {text}, updated_at {stamp})"
 EVENTS = {"customer_local_id": Field(column="v"), "date": Field(column="updated_at"), "local_id": Field(column="id")}
 
 
-def keyless(client: Pulling, **changes: object) -> None:
+def keyless(client: Pulling, **changes: Any) -> None:
     client.execute(TABLE)
     client.configure(**{"key": (), "batch_size": 5, **changes})
 

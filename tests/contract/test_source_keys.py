@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import uuid
 
+import psycopg
+import pymysql
 import pytest
 
+from connector.config.resolved import Field
 from connector.model import RunState
 from tests.contract.engines import needs
 from tests.contract.pulling import FIELDS, Pulling, ago, at
-from connector.config.resolved import Field
 
-SPELLINGS = "a A b B ä Ä aa Aa AB ab z Z ö Ö ß ss É é e E ñ n 10 9 1 02 2 _ - a-b a_b O'Brien x%s x%% \\ \\' ; --".split()
+SPELLINGS = (
+    "a A b B ä Ä aa Aa AB ab z Z ö Ö ß ss É é e E ñ n 10 9 1 02 2 _ - a-b a_b O'Brien x%s x%% \\ \\' ; --".split()
+)
 
 
 def both_ways(client: Pulling) -> None:
@@ -28,8 +34,10 @@ def both_ways(client: Pulling) -> None:
 
 
 def test_a_composite_key_is_resumed_part_by_part(client: Pulling) -> None:
-    client.execute("CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NOT NULL, c INT NOT NULL, v {text}, "
-                   "updated_at {stamp}, PRIMARY KEY (a, b, c))")
+    client.execute(
+        "CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NOT NULL, c INT NOT NULL, v {text}, "
+        "updated_at {stamp}, PRIMARY KEY (a, b, c))"
+    )
     joined = "a || '/' || b || '/' || c" if client.has.isdisjoint({"zero_dates"}) else "CONCAT(a, '/', b, '/', c)"
     client.configure(key=("a", "b", "c"), fields={**FIELDS, "local_id": Field(sql=joined)}, batch_size=2)
     rows = [(a, b, c, f"{a}{b}{c}", at(0)) for a in (1, 2) for b in "xyz" for c in (1, 2, 3)]
@@ -39,8 +47,9 @@ def test_a_composite_key_is_resumed_part_by_part(client: Pulling) -> None:
 
 
 def test_a_key_that_holds_the_watermark_column_is_resumed(client: Pulling) -> None:
-    client.execute("CREATE TABLE t (id BIGINT NOT NULL, v {text}, updated_at {stamp} NOT NULL, "
-                   "PRIMARY KEY (updated_at, id))")
+    client.execute(
+        "CREATE TABLE t (id BIGINT NOT NULL, v {text}, updated_at {stamp} NOT NULL, PRIMARY KEY (updated_at, id))"
+    )
     client.configure(key=("updated_at", "id"), batch_size=3)
     client.insert(*((i, f"v{i}", at(i // 4)) for i in range(1, 21)))
     assert client.succeed().counters.created == 20
@@ -50,10 +59,8 @@ def test_a_key_that_holds_the_watermark_column_is_resumed(client: Pulling) -> No
 def test_a_text_key_is_resumed_in_the_databases_collation(client: Pulling) -> None:
     client.execute("CREATE TABLE t (id {name} PRIMARY KEY, v {text}, updated_at {stamp})")
     for spelling in SPELLINGS:
-        try:
-            client.insert((spelling, "v", at(0)))
-        except Exception as error:  # noqa: BLE001 - a collation may hold two spellings for one key
-            assert "uplicate" in str(error) or "UNIQUE" in str(error)
+        with contextlib.suppress(psycopg.IntegrityError, pymysql.err.IntegrityError, sqlite3.IntegrityError):
+            client.insert((spelling, "v", at(0)))  # a collation may take two spellings for one key
     assert len(client.expected()) > 20
     both_ways(client)
 
@@ -61,8 +68,10 @@ def test_a_text_key_is_resumed_in_the_databases_collation(client: Pulling) -> No
 @pytest.mark.parametrize("collation", ["utf8mb4_bin", "utf8mb4_nopad_bin", "utf8mb4_unicode_ci", "latin1_swedish_ci"])
 @needs("zero_dates")
 def test_a_text_key_of_another_collation_is_resumed(client: Pulling, collation: str) -> None:
-    client.execute(f"CREATE TABLE t (id VARCHAR(40) CHARACTER SET {collation.split('_')[0]} COLLATE {collation} "
-                   "PRIMARY KEY, v {text}, updated_at {stamp})")
+    client.execute(
+        f"CREATE TABLE t (id VARCHAR(40) CHARACTER SET {collation.split('_', maxsplit=1)[0]} COLLATE {collation} "
+        "PRIMARY KEY, v {text}, updated_at {stamp})"
+    )
     words = {word.casefold().replace("\\'", "'"): word for word in SPELLINGS if word.isascii() and word != "\\"}
     blanks = ["q", "q ", "q  "] if "nopad" in collation else ["q"]
     client.insert(*((word, "v", at(0)) for word in [*words.values(), *blanks]))
@@ -71,7 +80,7 @@ def test_a_text_key_of_another_collation_is_resumed(client: Pulling, collation: 
 
 @needs("typed", "infinity")
 def test_trailing_blanks_tell_text_keys_apart_where_they_do(client: Pulling) -> None:
-    client.execute("CREATE TABLE t (id {name} COLLATE \"C\" PRIMARY KEY, v {text}, updated_at {stamp})")
+    client.execute('CREATE TABLE t (id {name} COLLATE "C" PRIMARY KEY, v {text}, updated_at {stamp})')
     client.insert(*((f"q{' ' * i}", f"v{i}", at(0)) for i in range(8)))
     both_ways(client)
 

@@ -11,7 +11,7 @@ from tests.contract.engines import needs
 from tests.contract.pulling import Pulling, ago, at, stamp
 
 TABLE = "CREATE TABLE t (id BIGINT PRIMARY KEY, v {text}, updated_at {stamp})"
-NOON = datetime(2024, 6, 1, 12)
+NOON = datetime.fromisoformat("2024-06-01 12:00:00")
 
 
 def test_rows_inside_of_the_look_back_are_read_again_and_counted_unchanged(client: Pulling) -> None:
@@ -179,10 +179,10 @@ def test_an_autumn_night_of_a_local_clock_loses_nothing(client: Pulling) -> None
     """In Kyiv on 27 October 2024 the hour from 03:00 comes twice; the column holds wall time only."""
     client.execute(TABLE)
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
-    instant = datetime(2024, 10, 26, 23, 30)
+    instant = datetime.fromisoformat("2024-10-26 23:30:00")
     for minute in range(0, 180, 7):
         now = instant + timedelta(minutes=minute)
-        offset = 3 if now < datetime(2024, 10, 27, 1) else 2
+        offset = 3 if now < datetime.fromisoformat("2024-10-27 01:00:00") else 2
         client.insert((minute, "v", stamp(now - timedelta(seconds=5) + timedelta(hours=offset))))
         client.clock(now)
         client.succeed()
@@ -193,10 +193,10 @@ def test_an_autumn_night_of_a_local_clock_loses_nothing(client: Pulling) -> None
 def test_a_spring_night_of_a_local_clock_loses_nothing(client: Pulling) -> None:
     client.execute(TABLE)
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
-    instant = datetime(2024, 3, 31, 0, 0)
+    instant = datetime.fromisoformat("2024-03-31 00:00:00")
     for minute in range(0, 120, 7):
         now = instant + timedelta(minutes=minute)
-        offset = 2 if now < datetime(2024, 3, 31, 1) else 3
+        offset = 2 if now < datetime.fromisoformat("2024-03-31 01:00:00") else 3
         client.insert((minute, "v", stamp(now - timedelta(seconds=5) + timedelta(hours=offset))))
         client.clock(now)
         client.succeed()

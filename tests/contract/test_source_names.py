@@ -8,8 +8,25 @@ from connector.config.resolved import Field
 from tests.contract.engines import needs
 from tests.contract.pulling import Pulling, ago, at
 
-NAMES = ["order", "select", "two words", "100% sure", "%s", "a:b", "quo\"te", "back`tick", "O'Brien", "semi;colon",
-         "back\\slash", "Ünïcode", "CamelCase", "{brace}", "q?mark", "--dash", "0digit"]
+NAMES = [
+    "order",
+    "select",
+    "two words",
+    "100% sure",
+    "%s",
+    "a:b",
+    'quo"te',
+    "back`tick",
+    "O'Brien",
+    "semi;colon",
+    "back\\slash",
+    "Ünïcode",
+    "CamelCase",
+    "{brace}",
+    "q?mark",
+    "--dash",
+    "0digit",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,14 +44,17 @@ def test_tables_and_columns_of_any_name_are_read(client: Pulling, name: str) -> 
         watermark_column=f"{name} wm",
         key=(f"{name} key",),
         batch_size=2,
-        fields={"local_id": Field(column=f"{name} key"), "register_date": Field(sql="'2020-01-01'"),
-                "v": Field(column=name)},
+        fields={
+            "local_id": Field(column=f"{name} key"),
+            "register_date": Field(sql="'2020-01-01'"),
+            "v": Field(column=name),
+        },
     )
     assert client.succeed().counters.created == 12
     assert client.final() == {str(i): f"v{i}" for i in range(1, 13)}
 
 
-@pytest.mark.parametrize("alias", ["order", "two words", "100%", "quo\"te", "it's", "a:b", "per%sent"])
+@pytest.mark.parametrize("alias", ["order", "two words", "100%", 'quo"te', "it's", "a:b", "per%sent"])
 def test_a_custom_attribute_of_any_name_is_kept(client: Pulling, alias: str) -> None:
     client.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v {text}, updated_at {stamp})")
     client.insert((1, "a", at(1)))
@@ -65,7 +85,7 @@ def test_a_view_is_read_like_a_table(client: Pulling) -> None:
 
 def test_texts_that_look_like_sql_are_values(client: Pulling) -> None:
     client.execute("CREATE TABLE t (id {name} PRIMARY KEY, v {text}, updated_at {stamp})")
-    words = ["' OR '1'='1", "'; DROP TABLE t; --", "%s", "%(x)s", "$1", ":x", "?", "\\'", "\\", "a\nb", "\"", "`", "{x}"]
+    words = ["' OR '1'='1", "'; DROP TABLE t; --", "%s", "%(x)s", "$1", ":x", "?", "\\'", "\\", "a\nb", '"', "`", "{x}"]
     client.insert(*((word, word, at(0)) for word in words))
     client.configure(batch_size=1)
     client.succeed()

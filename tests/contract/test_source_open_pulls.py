@@ -163,7 +163,7 @@ def test_a_connection_killed_between_batches_is_made_again_and_the_pull_goes_on(
 @needs("server")
 def test_a_connection_killed_before_the_last_empty_batch_loses_nothing(client: Pulling) -> None:
     filled(client, 20)
-    first = client.pull(watch=lambda tick: client.database.end_sessions())
+    first = client.pull(watch=lambda _: client.database.end_sessions())
     assert first.state is RunState.FAILED
     assert first.exit_code == 4
     client.succeed()

@@ -94,7 +94,7 @@ def test_a_query_is_read_in_batches_with_its_own_limit_removed(client: Pulling) 
     ],
 )
 def test_queries_in_many_shapes_deliver_every_row(client: Pulling, text: str) -> None:
-    by_id = {"by": "id", "watermark_column": "id", "look_back_ids": 5} if "{$last_id}" in text else {}
+    by_id: dict[str, Any] = {"by": "id", "watermark_column": "id", "look_back_ids": 5} if "{$last_id}" in text else {}
     query(client, text, **by_id)
     assert client.succeed().counters.created == 30
     assert client.final() == client.expected()
@@ -112,7 +112,9 @@ def test_a_date_in_double_quotes_is_the_date_where_those_mean_text(client: Pulli
     assert client.final() == client.expected()
 
 
-@pytest.mark.parametrize("text", ["'{$last_date} 00:00:00'", "'before {$last_id}'", "'' -- {$last_date}\n", "''/*{$last_id}*/"])
+@pytest.mark.parametrize(
+    "text", ["'{$last_date} 00:00:00'", "'before {$last_id}'", "'' -- {$last_date}\n", "''/*{$last_id}*/"]
+)
 def test_a_slot_inside_of_a_longer_text_or_a_comment_is_refused(client: Pulling, text: str) -> None:
     query(client, f"SELECT id, v, updated_at FROM t WHERE v <> {text}")
     result = client.pull()
@@ -125,8 +127,14 @@ def test_a_limit_inside_of_a_query_is_kept(client: Pulling) -> None:
 
 
 def test_a_queries_last_id_is_never_above_what_the_look_back_needs(client: Pulling) -> None:
-    query(client, "SELECT id, v, updated_at FROM t WHERE id > {$last_id} LIMIT 10", rows=0, by="id",
-          watermark_column="id", look_back_ids=20)
+    query(
+        client,
+        "SELECT id, v, updated_at FROM t WHERE id > {$last_id} LIMIT 10",
+        rows=0,
+        by="id",
+        watermark_column="id",
+        look_back_ids=20,
+    )
     client.insert(*((i, "v", None) for i in range(50, 80)))
     client.succeed()
     client.insert((60 - 1 + 200, "new", None))
@@ -192,8 +200,11 @@ def test_a_queries_own_columns_are_its_fields(client: Pulling) -> None:
 
 
 def test_a_queries_tenant_column_is_filtered_and_rechecked(client: Pulling) -> None:
-    query(client, "SELECT id, v, updated_at, CASE WHEN id < 11 THEN 'acme' ELSE 'globex' END AS owner FROM t",
-          tenant=Tenant("owner", "acme"))
+    query(
+        client,
+        "SELECT id, v, updated_at, CASE WHEN id < 11 THEN 'acme' ELSE 'globex' END AS owner FROM t",
+        tenant=Tenant("owner", "acme"),
+    )
     assert client.succeed().counters.created == 10
 
 
@@ -215,8 +226,11 @@ def test_a_query_that_was_rewritten_is_read_from_its_start(client: Pulling) -> N
 
 def test_a_date_watermark_of_a_query_with_a_date_slot_is_resumed(client: Pulling) -> None:
     client.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v {text}, updated_at {date})")
-    client.configure(table=None, query="SELECT id, v, updated_at FROM t WHERE updated_at > {$last_date}",
-                     fields={**FIELDS, "day": Field(column="updated_at")})
+    client.configure(
+        table=None,
+        query="SELECT id, v, updated_at FROM t WHERE updated_at > {$last_date}",
+        fields={**FIELDS, "day": Field(column="updated_at")},
+    )
     client.insert(*((i, f"v{i}", f"2024-03-{i:02d}") for i in range(1, 29)))
     client.succeed()
     client.insert((30, "same day", "2024-03-28"), (31, "next", "2024-03-29"))

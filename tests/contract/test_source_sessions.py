@@ -10,7 +10,7 @@ import pytest
 
 from connector.config.resolved import Field
 from connector.errors import SourceRefused, SourceUnavailable
-from connector.model import RunState
+from connector.model import RunResult, RunState
 from connector.source import session as sessions
 from connector.source.select import Statement
 from tests.contract.conftest import LIMITS
@@ -128,21 +128,25 @@ def test_no_connection_stays_after_a_run(client: Pulling) -> None:
 def test_runs_at_once_never_use_more_connections_than_allowed(client: Pulling, connections: int) -> None:
     client.execute(TABLE)
     client.insert(*((i, "v", at(i)) for i in range(1, 61)))
-    streams = [replace(client.stream, id=replace(NAME, name=f"s{n}"), entity="customer", fields={
-        **FIELDS, "local_id": Field(sql=f"id + {n * 1000}")}) for n in range(4)]
+    streams = [
+        replace(
+            client.stream,
+            id=replace(NAME, name=f"s{n}"),
+            entity="customer",
+            fields={**FIELDS, "local_id": Field(sql=f"id + {n * 1000}")},
+        )
+        for n in range(4)
+    ]
     client.configure(limits=replace(LIMITS, connections=connections))
     config = client.app.config
     client.app.config = replace(config, clients=(replace(config.clients[0], streams=tuple(streams)),))
     most: list[int] = []
-    results = []
-    threads = [
-        threading.Thread(
-            target=lambda name=str(stream.id): results.append(  # type: ignore[misc]  # a default binds the loop's value
-                client.app.run_stream(name, watch=lambda _: most.append(client.database.sessions()))
-            )
-        )
-        for stream in streams
-    ]
+    results: list[RunResult] = []
+
+    def run(name: str) -> None:
+        results.append(client.app.run_stream(name, watch=lambda _: most.append(client.database.sessions())))
+
+    threads = [threading.Thread(target=run, args=(str(stream.id),)) for stream in streams]
     for thread in threads:
         thread.start()
     for thread in threads:

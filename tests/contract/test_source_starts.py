@@ -41,7 +41,9 @@ def test_a_pull_stopped_among_null_watermarks_goes_on_there(client: Pulling) -> 
 
 
 def test_null_watermarks_of_a_composite_key_are_resumed(client: Pulling) -> None:
-    client.execute("CREATE TABLE t (a INT NOT NULL, id INT NOT NULL, v {text}, updated_at {stamp}, PRIMARY KEY (a, id))")
+    client.execute(
+        "CREATE TABLE t (a INT NOT NULL, id INT NOT NULL, v {text}, updated_at {stamp}, PRIMARY KEY (a, id))"
+    )
     client.configure(key=("a", "id"), batch_size=3)
     client.insert(*((i % 4, i, f"v{i}", None) for i in range(1, 24)))
     assert client.succeed().counters.created == 23

@@ -38,7 +38,9 @@ def test_only_rows_of_the_tenant_are_read(client: Pulling) -> None:
     assert client.final() == client.expected("WHERE owner = 'acme'")
 
 
-@pytest.mark.parametrize("value", ["' OR 1=1 --", 'a"; DROP TABLE t; --', "100%", "%s", ":x", "?", "\\", "back\\'slash", "{x}"])
+@pytest.mark.parametrize(
+    "value", ["' OR 1=1 --", 'a"; DROP TABLE t; --', "100%", "%s", ":x", "?", "\\", "back\\'slash", "{x}"]
+)
 def test_a_tenants_value_is_never_sql(client: Pulling, value: str) -> None:
     shared(client, "VARCHAR(40)", value, "globex", tenant=Tenant("owner", value))
     assert client.succeed().counters.read == 3
@@ -123,7 +125,7 @@ def test_a_foreign_row_in_a_later_batch_stops_the_stream_and_keeps_the_watermark
     client.succeed()
     before = client.watermark()
     client.insert(*((50 + i, "acme", "new", at(10 + i)) for i in range(4)), (60, "globex", "foreign", at(20)))
-    client.patch.setattr(Layout, "where", property(lambda self: ()))
+    client.patch.setattr(Layout, "where", property(lambda _: ()))
     assert client.pull().exit_code == 3
     assert client.watermark() == before
     assert "60" not in client.final()
@@ -133,7 +135,7 @@ def test_rows_of_others_are_noticed_even_when_the_filter_does_not_hold_them_back
     client.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, owner VARCHAR(20), v {text}, updated_at {stamp})")
     client.insert((1, "acme", "a", at(1)), (2, "globex", "b", at(2)))
     client.configure(tenant=Tenant("owner", "acme"))
-    client.patch.setattr(Layout, "where", property(lambda self: ()))
+    client.patch.setattr(Layout, "where", property(lambda _: ()))
     result = refused(client)
     assert result.exit_code == 3
     assert "owner" in result.error

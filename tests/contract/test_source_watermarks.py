@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from connector.config.resolved import Field
@@ -110,29 +112,25 @@ def test_a_watermark_with_a_time_zone_is_read_and_resumed(client: Pulling) -> No
 
 @needs("second")
 def test_rows_of_the_boundary_second_that_come_later_are_delivered(client: Pulling) -> None:
-    from datetime import datetime
-
     client.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v {text}, updated_at {second})")
     client.configure(look_back_s=0.0)
     client.insert((1, "a", "2024-03-01 12:00:05"))
-    client.clock(datetime(2024, 3, 1, 12, 0, 5, 300_000))
+    client.clock(datetime.fromisoformat("2024-03-01 12:00:05.300000"))
     client.succeed()
     client.insert((2, "b", "2024-03-01 12:00:05"))
-    client.clock(datetime(2024, 3, 1, 12, 0, 9))
+    client.clock(datetime.fromisoformat("2024-03-01 12:00:09"))
     client.succeed()
     assert client.final() == client.expected()
 
 
 def test_a_date_column_delivers_what_is_added_later_the_same_day(client: Pulling) -> None:
-    from datetime import datetime
-
     client.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v {text}, updated_at {date})")
     for hour in range(8, 23):
-        client.clock(datetime(2024, 3, 1, hour))
+        client.clock(datetime.fromisoformat(f"2024-03-01 {hour:02d}:00:00"))
         client.succeed()
         client.insert((hour, f"v{hour}", "2024-03-01"))
     for day in (2, 3, 4, 5):
-        client.clock(datetime(2024, 3, day, 9))
+        client.clock(datetime.fromisoformat(f"2024-03-{day:02d} 09:00:00"))
         result = client.succeed()
     assert client.final() == client.expected()
     assert result.counters.read == 0

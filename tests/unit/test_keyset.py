@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import pytest
 
@@ -14,7 +15,7 @@ U, A, B = (Column(name, Kind.INTEGER, "integer") for name in "uab")
 OPS = {">": int.__gt__, ">=": int.__ge__, "<": int.__lt__, "<=": int.__le__, "=": int.__eq__}
 
 
-def holds(predicate: Predicate, row: dict[str, int | None]) -> bool:
+def holds(predicate: Predicate, row: Mapping[str, int | None]) -> bool:
     match predicate:
         case Compare(column, op, value):
             found = row[column.name]
@@ -65,7 +66,7 @@ def test_a_watermark_that_is_part_of_the_key_is_ordered_once() -> None:
     assert after(U, (U,), Position("5")) == Compare(U, ">", "5")
 
 
-@pytest.mark.parametrize(("lower", "op"), [(Bound("1"), ">="), (Bound("1", inclusive=False), ">")])
+@pytest.mark.parametrize("lower, op", [(Bound("1"), ">="), (Bound("1", inclusive=False), ">")])
 def test_a_lower_bound_is_inclusive_or_not(lower: Bound, op: str) -> None:
     assert within(U, lower, None) == (Compare(U, op, "1"),)
 

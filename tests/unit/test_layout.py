@@ -67,7 +67,7 @@ def test_a_key_that_may_be_null_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "kind"),
+    "by, kind",
     [
         ("timestamp", Kind.TIMESTAMP),
         ("timestamp", Kind.TIMESTAMPTZ),
@@ -83,7 +83,7 @@ def test_kinds_that_have_an_exact_order_may_be_watermarks(by: Any, kind: Kind) -
 
 
 @pytest.mark.parametrize(
-    ("by", "kind"),
+    "by, kind",
     [
         ("timestamp", Kind.TEXT),
         ("timestamp", Kind.FLOAT),
@@ -119,7 +119,7 @@ def test_a_field_whose_name_is_kept_for_us_is_refused() -> None:
     ],
 )
 def test_marks_of_other_rows_are_of_no_use(changes: dict[str, Any]) -> None:
-    assert layout(replace(STREAM, **changes), **{"changed": Kind.TIMESTAMP}).basis != layout().basis
+    assert layout(replace(STREAM, **changes), changed=Kind.TIMESTAMP).basis != layout().basis
 
 
 def test_marks_of_another_kind_are_of_no_use() -> None:

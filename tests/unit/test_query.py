@@ -50,13 +50,19 @@ def test_the_other_spellings_of_a_row_limit_are_cut_off() -> None:
 
 @every_grammar
 def test_the_limit_of_an_inner_query_stays_when_the_outer_one_goes(grammar: str) -> None:
-    assert body("SELECT a FROM (SELECT a FROM t LIMIT 7) AS x LIMIT 3", grammar) == "SELECT a FROM (SELECT a FROM t LIMIT 7) AS x"
+    assert (
+        body("SELECT a FROM (SELECT a FROM t LIMIT 7) AS x LIMIT 3", grammar)
+        == "SELECT a FROM (SELECT a FROM t LIMIT 7) AS x"
+    )
 
 
 @every_grammar
 @pytest.mark.parametrize("written", ["{$last_id}", "'{$last_id}'"])
 def test_a_slot_is_taken_with_its_quotes(grammar: str, written: str) -> None:
-    assert body(f"SELECT a FROM t WHERE id > {written} AND b = 1", grammar) == "SELECT a FROM t WHERE id > <last_id> AND b = 1"
+    assert (
+        body(f"SELECT a FROM t WHERE id > {written} AND b = 1", grammar)
+        == "SELECT a FROM t WHERE id > <last_id> AND b = 1"
+    )
 
 
 def test_double_quotes_are_a_slots_quotes_where_they_mean_text() -> None:
@@ -94,7 +100,7 @@ def test_what_is_not_one_select_is_refused(grammar: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grammar", "text"),
+    "grammar, text",
     [
         ("mysql", "SELECT a FROM t FOR UPDATE"),
         ("mysql", "SELECT a FROM t LOCK IN SHARE MODE"),

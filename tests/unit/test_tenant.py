@@ -19,7 +19,7 @@ def column(kind: Kind, *, padded: bool = False) -> Column:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "text"),
+    "value, kind, text",
     [
         ("acme", Kind.TEXT, "acme"),
         (" acme ", Kind.TEXT, " acme "),
@@ -39,7 +39,7 @@ def test_a_value_is_written_for_its_column(value: Any, kind: Kind, text: str) ->
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
+    "value, kind",
     [
         ("042", Kind.INTEGER),
         ("42 ", Kind.INTEGER),
