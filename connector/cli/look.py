@@ -80,7 +80,7 @@ def preview(installation: Installation, stream: str, as_json: bool) -> int:
     if as_json:
         print_json({"stream": stream, "sql": sql, "binds": binds, "rows": rows})
         return 0
-    click.echo(f"{sql}\n  with {binds} values bound")
+    click.echo(f"{sql}\n  with {binds} bound {'value' if binds == 1 else 'values'}")
     if rows:
         table(list(rows[0]), [[*row.values()] for row in rows])
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -50,17 +51,20 @@ for command in (*look.COMMANDS, *pulls.COMMANDS, *show.COMMANDS):
 def main() -> None:
     """Run the command line; an error of ours is one message and its exit code, never a traceback."""
     try:
-        code = cli.main(standalone_mode=False)
+        with cli.make_context("connector", sys.argv[1:]) as context:
+            code = cli.invoke(context)
     except ConnectorError as error:
         click.echo(f"connector: {error}", err=True)
         code = error.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130
+    except click.exceptions.Exit as end:
+        code = end.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:  # noqa: BLE001 - the last resort; its text may hold values; the place is what a report needs
         click.echo(f"connector: internal error: {log.place(error)}; please report it", err=True)

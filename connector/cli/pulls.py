@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -21,12 +22,13 @@ from connector.cli.shared import (
     table,
     target_argument,
 )
-from connector.errors import ConfigError
+from connector.errors import ConfigError, StoreError
 from connector.model import LIVE, RunResult, RunState
 from connector.observe import log
 from connector.runs.job import Tick
 from connector.runs.lanes import Range
 from connector.schedule.daemon import Daemon, Task, stop_on_signals
+from connector.store.daemon import DaemonLease
 
 INTERRUPTED = 130
 DAEMON_LEASE_S = 60.0
@@ -115,7 +117,8 @@ def run(installation: Installation) -> int:
     if not app.config.clients:
         raise ConfigError("no client is configured", remedy="Write one YAML file per client beside connector.yaml")
     stop_on_signals(app.stop)
-    with app.store.hold_daemon(DAEMON_LEASE_S):
+    with app.store.hold_daemon(DAEMON_LEASE_S) as lease:
+        threading.Thread(target=_stop_when_lost, args=(lease, app.stop), name="daemon-lost", daemon=True).start()
         last = {str(each.row.id): each.last_success for each in app.store.overview()}
         tasks = [
             Task(str(stream.id), stream.schedule, ended.ended_at if (ended := last.get(str(stream.id))) else None)
@@ -126,9 +129,16 @@ def run(installation: Installation) -> int:
         log.daemon("started", streams=len(tasks), workers=app.config.daemon.workers)
         all_ended = daemon.run(app.stop, app.config.daemon.stop_timeout_s)
         log.daemon("stopped" if all_ended else "gave up waiting", streams=len(tasks))
+    if lease.lost.is_set():
+        raise StoreError("another daemon took this store over", remedy="Stop one of the two")
     if not all_ended:
         os._exit(0)  # a thread hangs in a driver; every committed batch is safe, and nothing else is open
     return 0
+
+
+def _stop_when_lost(lease: DaemonLease, stop: threading.Event) -> None:
+    lease.lost.wait()
+    stop.set()
 
 
 def _report(app: App, results: Sequence[RunResult], as_json: bool) -> int:

@@ -65,7 +65,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
         found.add_column(header, justify="right" if right else "left", overflow="fold")
     for row in rows:
         found.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    console().print(found)
+    wide = console()
+    with wide.capture() as text:  # rich would end the process when a pipe closes
+        wide.print(found)
+    click.echo(text.get(), nl=False)
 
 
 def _plain(value: object) -> object:

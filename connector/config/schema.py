@@ -157,7 +157,7 @@ class StreamOptions(Section):
     )
     max_rejected: Share | None = Field(
         default=None,
-        description="Share of a pull's rows, of 100 or more, that may be refused before the stream stops. Default: 0.5.",
+        description="Share of a pull's rows (100 at least) that may be refused before the stream stops. Default: 0.5.",
     )
     null_watermarks: Literal["read", "skip", "refuse"] | None = Field(
         default=None, description="What to do with rows whose watermark column is NULL. Default: read."

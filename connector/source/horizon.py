@@ -35,7 +35,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from zoneinfo import ZoneInfo
 
 from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Stamps, Watermark
@@ -46,6 +46,8 @@ HOUR_US = 3_600 * SECOND_US
 DAY_US = 24 * HOUR_US
 ZONES_US = 27 * HOUR_US
 """Two zones lie at most 26 hours apart, and summer time may add one."""
+WIDEST_NUMBER = 2_000
+"""Digits to reckon with: more than any engine's numbers have, so that nothing is rounded."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -149,7 +151,8 @@ def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
     if _closed(mark, watermark.sighting, window) is not None:
         return Bound(mark, inclusive=False)
     if not window.column.kind.temporal:
-        return Bound(format(number(mark) - window.look_back_ids, "f"))
+        with localcontext(prec=WIDEST_NUMBER):
+            return Bound(format(number(mark) - window.look_back_ids, "f"))
     stamp = read_stamp(mark, window)
     if stamp is None:
         return Bound(mark)

@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from connector.errors import ConfigError
 from connector.source.select import Query, Slot
 
-SLOT = re.compile(r"\{\$(last_id|last_date)\}")
+SLOT = re.compile(r"\{\$([^}]*)\}")
 STAND_IN = "connector_slot_"
 REMEDY = "Write one SELECT, without a trailing row limit that the connector can't recognise"
 LIMITS = (TokenType.LIMIT, TokenType.FETCH, TokenType.OFFSET)
@@ -28,6 +28,9 @@ LIMIT_WORDS = frozenset(
 
 def parse_query(text: str, grammar: str) -> Query:
     """Return the query without its outer LIMIT, cut at its slots; ConfigError when it is not one plain SELECT."""
+    unknown = set(SLOT.findall(text)) - set(Slot)
+    if unknown:
+        raise ConfigError("the query names a slot that does not exist", remedy="There are {$last_id} and {$last_date}")
     body = SLOT.sub(lambda found: STAND_IN + found[1], text).strip()
     try:
         statements = sqlglot.parse(body, read=grammar)

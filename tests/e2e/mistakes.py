@@ -57,7 +57,8 @@ class Outcome:
         assert run["state"] == "failed"
         assert run["exit_code"] == case.code, run["error"]
         assert_says(run["error"], case)
-        assert [message for message in self.messages if case.id in message] == [f"connector: {run['error']}"]
+        own = [message for message in self.messages if case.id in message]
+        assert own == [f"connector: {run['error']}"], self.messages
         errors = [each for each in self.findings[case.id] if each["grade"] == "error"]
         assert bool(errors) == case.seen, self.findings[case.id]
         assert all(each["remedy"] for each in errors), "a finding without what to do about it"

@@ -201,16 +201,11 @@ def test_refused_rows_are_counted_with_no_value_shown(pulled: Installation) -> N
     assert rows == [("email", "not_an_email")]
 
 
-def test_logs_in_json_are_one_object_per_line_with_the_promise(pulled: Installation) -> None:
-    main = json.loads((pulled.folder / "connector.yaml").read_text(encoding="utf-8"))
-    (pulled.folder / "connector.yaml").write_text(json.dumps({**main, "log": {"format": "json"}}), encoding="utf-8")
+def test_a_pull_that_goes_well_says_so_on_standard_output_only(pulled: Installation) -> None:
     done = pulled.run("pull")
-    events = [json.loads(line) for line in done.err.splitlines()]
-    assert [event["event"] for event in events] == ["run", "run"]
-    assert all(
-        {"stream", "lane", "run", "state", "read", "created", "duration_s", "timestamp"} <= set(each) for each in events
-    )
-    assert "window" in {value for event in events for value in event.values()}, "how strong the promise is, is lost"
+    assert done.code == 0
+    assert not done.err
+    assert len(done.out.splitlines()) == 3, "a header and two streams"
 
 
 def test_output_into_a_pipe_that_closes_is_no_error(pulled: Installation) -> None:

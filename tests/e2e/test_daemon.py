@@ -283,6 +283,26 @@ def test_a_failing_stream_is_tried_again_until_it_works(tmp_path: Path, started:
     stop(daemon)
 
 
+def test_the_log_in_json_is_one_object_per_line_with_the_promise(
+    tmp_path: Path, started: Callable[..., Running]
+) -> None:
+    source = sqlite_shop(tmp_path / "shop.db")
+    missing = with_changes(CUSTOMERS, table="custmers")
+    daemon = started(
+        Installation(tmp_path).write(EVERY_HOUR, acme=client(source, customers=missing, receipts=RECEIPTS))
+    )
+    daemon.wait_for_run("acme/customers", state="failed", timeout_s=WAIT_S)
+    daemon.wait_for_run("acme/receipts", state="succeeded", timeout_s=WAIT_S)
+    stop(daemon)
+    events = [json.loads(line) for line in daemon.lines]
+    assert [event["event"] for event in events] == ["daemon", "run", "run", "daemon"]
+    assert [event["state"] for event in events if event["event"] == "daemon"] == ["started", "stopped"]
+    for event in events[1:3]:
+        assert event["promise"] == "window"
+        assert event["level"] == ("error" if event["state"] == "failed" else "info")
+        assert {"stream", "lane", "run", "read", "created", "duration_s", "timestamp"} <= set(event)
+
+
 def test_a_second_daemon_on_the_same_store_is_refused(pulled: Installation, started: Callable[..., Running]) -> None:
     first = started(pulled)
     first.wait_for("daemon.*started", timeout_s=WAIT_S)
