@@ -89,28 +89,20 @@ class Marks:
     scn: str | None = None
 
 
-class Stamps(StrEnum):
-    """Whether a column's stamps were seen to follow the database's clock."""
-
-    UNPROVEN = "unproven"
-    TRUSTED = "trusted"  # a value was seen within the look-back of the clock
-    SKEWED = "skewed"  # a new value was seen that lay further behind it
-
-
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """Say what a window-level stream knows about its newest value; see `source/horizon.py`.
 
-    All three times are the database's clock (UTC) in microseconds: `clock_us` when the last pull's first snapshot
-    opened, `seen_us` when the mark was first seen at its present value, `read_us` when the window below it was last
-    read. `held` says that the mark was kept although newer values appeared.
+    The times are the database's clock (UTC) in microseconds: `clock_us` when the last pull's first snapshot opened,
+    `seen_us` when the mark was first seen at its present value, `read_us` when the window below it was last read.
+    `lag_us` is the least by which a newest value ever lay behind the clock; `first` says that the mark never moved.
     """
 
     clock_us: int
     seen_us: int
     read_us: int
-    stamps: Stamps = Stamps.UNPROVEN
-    held: bool = False
+    lag_us: int = 0
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

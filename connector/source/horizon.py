@@ -4,25 +4,22 @@ The maximum that a pull saw is no safe place to go on from: a transaction that t
 later. So a pull stores *marks*, the next one re-reads from below them, and the ledger drops what was already taken.
 
 This module holds the rules of the level **window**, which every engine can keep: rows that become visible later than
-`look_back` after newer ones did are found only at a reconciliation. Exact and bounded levels are the dialects' own.
+`look_back` after they were stamped are found only at a reconciliation. Exact and bounded levels are the dialects' own.
 
     mark     M, the newest value at or below the database's clock, read in a pull's first snapshot
     clock    C, the database's clock (UTC) at that snapshot
     seen     the clock when M was first seen at its present value
     read     the clock when the window below M was last read
+    lag      the least C - M of all pulls: stamps are never further behind the database's clock than that
 
 The next pull reads from `M - look_back` on, unless the window is closed; then it reads what lies strictly above M, and
 a quiet table costs no row. A window is closed
 
   * by time:    read - seen >= look_back. Whatever the stamps mean, it was read after it could still fill;
-  * by stamps:  read - M > look_back, once stamps were *trusted* (a value was seen within look_back of the clock), or
-                when read - M is so large that no wrong time zone explains it;
-  * for now:    read - M > look_back with stamps *unproven*, as after the first pull of an old table. It is read once
-                more when it has closed by time too; and should newer values appear before, the mark is *held*, so that
-                the next pull reads from below it. A column whose zone is hours off thus loses no row.
-
-Stamps are *skewed* when the newest value is new and yet lies further than look_back behind the former pull's clock;
-then only time closes a window.
+  * by stamps:  read - M > look_back + lag, of which at most 27 hours count: no wrong zone explains more;
+  * for now:    read - M > look_back while M is the first mark ever, so that an old table is not read again at once. It
+                is read once more when it has closed by time; and should newer values appear before and not disprove
+                the lag, the mark is held, so that the next pull reads from below it.
 
 Naive stamps repeat an hour when summer time ends: the window then reaches back over that hour, and closes that much
 later. A coarse unit (a DATE) closes only when the unit is over. Values beyond the database's clock (a future date,
@@ -33,12 +30,12 @@ later. A coarse unit (a DATE) closes only when the unit is over. Values beyond t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, localcontext
 from zoneinfo import ZoneInfo
 
-from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Stamps, Watermark
+from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Watermark
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?)?")
 SECOND_US = 1_000_000
@@ -176,20 +173,18 @@ def conclude(
     """Return the marks of a pull that began at `lower`, and whose first snapshot saw `newest` at `clock_us`."""
     mark = None if previous is None else _mark(previous)
     former = None if previous is None else previous.sighting
+    lag_us = _lag_us(newest, clock_us, window)
     if mark is None or former is None:
-        sighting = Sighting(clock_us, clock_us, clock_us, _proof(Stamps.UNPROVEN, newest, clock_us, window))
-        return _watermark(newest, sighting, basis, by)
-    moved = newest is not None and _later(newest, mark, window)
-    stamps = _proof(former.stamps, newest, clock_us, window)
-    if moved and stamps is Stamps.UNPROVEN and _behind(newest, former.clock_us, window):
-        stamps = Stamps.SKEWED
-    if moved and _closed(mark, former, window) == "for now":
-        return _watermark(mark, Sighting(clock_us, clock_us, former.read_us, stamps, held=True), basis, by)
-    if moved:
-        return _watermark(newest, Sighting(clock_us, clock_us, clock_us, stamps), basis, by)
-    reread = lower is None or lower.inclusive
-    read_us = clock_us if reread else former.read_us
-    return _watermark(mark, Sighting(clock_us, former.seen_us, read_us, stamps, former.held and not reread), basis, by)
+        return _watermark(newest, Sighting(clock_us, clock_us, clock_us, lag_us, first=True), basis, by)
+    former = replace(former, lag_us=min(former.lag_us, lag_us))
+    if newest is None or not _later(newest, mark, window):
+        reread = lower is None or lower.inclusive
+        read_us = clock_us if reread else former.read_us
+        return _watermark(mark, replace(former, clock_us=clock_us, read_us=read_us), basis, by)
+    seen = replace(former, clock_us=clock_us, seen_us=clock_us, first=False)
+    if _closed(mark, former, window) == "for now":
+        return _watermark(mark, seen, basis, by)
+    return _watermark(newest, replace(seen, read_us=clock_us), basis, by)
 
 
 def _closed(mark: str, sighting: Sighting, window: Window) -> str | None:
@@ -200,26 +195,18 @@ def _closed(mark: str, sighting: Sighting, window: Window) -> str | None:
         needed_us += stamp.unit_us + max(stamp.ambiguous_us, _fold_us(stamp.instant_us - window.look_back_us, window))
     if sighting.read_us - sighting.seen_us >= needed_us:
         return "time"
-    if stamp is None or sighting.held or sighting.stamps is Stamps.SKEWED:
+    if stamp is None:
         return None
-    age_us = sighting.read_us - (stamp.instant_us + stamp.unit_us)
-    if age_us <= window.look_back_us:
-        return None
-    if sighting.stamps is Stamps.TRUSTED or age_us > window.look_back_us + ZONES_US:
+    over_us = sighting.read_us - (stamp.instant_us + stamp.unit_us) - window.look_back_us
+    if over_us > min(sighting.lag_us, ZONES_US):
         return "stamps"
-    return "for now" if sighting.clock_us - sighting.seen_us < needed_us else None
+    return "for now" if over_us > 0 and sighting.first and sighting.clock_us - sighting.seen_us < needed_us else None
 
 
-def _proof(stamps: Stamps, newest: str | None, clock_us: int, window: Window) -> Stamps:
-    """Trust stamps from when one is seen within a look-back of the clock."""
-    near = newest is not None and not _behind(newest, clock_us, window)
-    return Stamps.TRUSTED if near and stamps is Stamps.UNPROVEN else stamps
-
-
-def _behind(value: str | None, clock_us: int, window: Window) -> bool:
-    """Say whether a value lies further behind a clock than the look-back; numbers say nothing of clocks."""
+def _lag_us(value: str | None, clock_us: int, window: Window) -> int:
+    """Return how far a newest value lies behind the clock at most; numbers say nothing of clocks."""
     stamp = None if value is None or not window.column.kind.temporal else read_stamp(value, window)
-    return stamp is not None and stamp.instant_us + stamp.unit_us + window.look_back_us < clock_us
+    return ZONES_US if stamp is None else clock_us - (stamp.instant_us - stamp.ambiguous_us)
 
 
 def _fold_us(instant_us: int, window: Window) -> int:

@@ -80,8 +80,7 @@ def test_a_lower_id_of_a_range_reserved_early_is_delivered_within_the_look_back(
     assert client.final() == client.expected()
 
 
-@pytest.mark.parametrize("hours", [1, 3, 6, 12])
-@pytest.mark.parametrize("every_h", [0.25, 1, 6, 24])
+@pytest.mark.parametrize("hours, every_h", [(3, 0.25), (1, 1), (3, 6), (12, 24)])
 def test_stamps_hours_behind_the_clock_lose_nothing(client: Pulling, hours: float, every_h: float) -> None:
     """A writer in another zone: each pull is followed by a commit that was open while it read."""
     client.execute(TABLE)
@@ -106,7 +105,7 @@ def test_stamps_hours_behind_the_clock_lose_nothing(client: Pulling, hours: floa
 def test_stamps_hours_ahead_of_the_clock_lose_nothing(client: Pulling, hours: int) -> None:
     client.execute(TABLE)
     now = NOON
-    for number in range(0, 40, 3):
+    for number in range(0, 24, 3):
         now += timedelta(minutes=20)
         ahead = now + timedelta(hours=hours)
         client.insert((number, "in time", stamp(ahead - timedelta(seconds=30))))
@@ -180,7 +179,7 @@ def test_an_autumn_night_of_a_local_clock_loses_nothing(client: Pulling) -> None
     client.execute(TABLE)
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
     instant = datetime.fromisoformat("2024-10-26 23:30:00")
-    for minute in range(0, 180, 7):
+    for minute in range(0, 180, 11):
         now = instant + timedelta(minutes=minute)
         offset = 3 if now < datetime.fromisoformat("2024-10-27 01:00:00") else 2
         client.insert((minute, "v", stamp(now - timedelta(seconds=5) + timedelta(hours=offset))))
@@ -194,7 +193,7 @@ def test_a_spring_night_of_a_local_clock_loses_nothing(client: Pulling) -> None:
     client.execute(TABLE)
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
     instant = datetime.fromisoformat("2024-03-31 00:00:00")
-    for minute in range(0, 120, 7):
+    for minute in range(0, 120, 11):
         now = instant + timedelta(minutes=minute)
         offset = 2 if now < datetime.fromisoformat("2024-03-31 01:00:00") else 3
         client.insert((minute, "v", stamp(now - timedelta(seconds=5) + timedelta(hours=offset))))

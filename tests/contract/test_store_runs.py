@@ -123,7 +123,7 @@ def test_every_part_of_watermark_and_open_pull_comes_back(store: Store, row: Str
         Level.WINDOW,
         Marks("2024-01-01 00:00:00.1234567", "12345678901234567890", "7", "0x00000000000007D1", "99"),
         {"version": "8.0", "uuid": "Їжак"},
-        Sighting(1, 2, 3, held=True),
+        Sighting(1, 2, 3, first=True),
     )
     pull = OpenPull(full, Bound("1"), Bound("2", inclusive=False), Position(None, ("a", "b")), True, 3, 4)
     run = begin(store, row)
