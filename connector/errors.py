@@ -7,7 +7,8 @@
     │   ├── TenantViolation  a row of another tenant was returned
     │   └── KeyViolation   the key is not a key, or two streams write one identity
     ├── RetryableError     the same call may succeed later             exit 4
-    │   ├── SourceUnavailable  host unknown, connection lost, timeout
+    │   ├── SourceUnavailable  host unknown, connection lost …: tried again within the run
+    │   │   └── SourceTimeout  a statement took too long: left to the next run, the source has had enough
     │   └── LeaseHeld      another run of this stream and lane is active
     └── StoreError         the store can't be used as it is            exit 5
         └── LeaseLost      another run took this lane over; nothing of the batch was committed
@@ -67,6 +68,10 @@ class RetryableError(ConnectorError):
 
 
 class SourceUnavailable(RetryableError):
+    pass
+
+
+class SourceTimeout(SourceUnavailable):
     pass
 
 

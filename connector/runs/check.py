@@ -80,7 +80,7 @@ def _missing(stream: Stream, facts: TableFacts | None) -> list[tuple[str, str]]:
         wanted["tenant"] = stream.tenant.column
     found = []
     for use, column in wanted.items():
-        if column not in facts.nullable:
+        if facts.named(column) is None:
             near = difflib.get_close_matches(column.lower(), [each.lower() for each in facts.nullable], 1)
             real = next((each for each in facts.nullable if near and each.lower() == near[0]), None)
             hint = f"Did you mean {real}?" if real else f"Columns are: {', '.join(facts.nullable)}"
@@ -96,7 +96,8 @@ def _key(stream: Stream, layout: Layout, facts: TableFacts | None) -> list[tuple
     names = ", ".join(stream.key)
     if facts is None or facts.view:
         return [(Grade.OK, f"key [{names}]: unique by your word, since no catalogue says so here", "")]
-    if any(set(columns) <= set(stream.key) for columns in facts.unique):
+    key = {facts.named(name) for name in stream.key}
+    if any(set(columns) <= key for columns in facts.unique):
         return [(Grade.OK, f"key [{names}] is unique", "")]
     remedy = "Choose the columns of a primary key or unique index; repeated keys stop the stream"
     return [(Grade.WARNING, f"no unique index makes key [{names}] unique", remedy)]
@@ -114,8 +115,8 @@ def _tenant(stream: Stream, layout: Layout) -> list[tuple[Grade, str, str]]:
 def _index(layout: Layout, facts: TableFacts | None) -> list[tuple[Grade, str, str]]:
     if facts is None or facts.view:
         return [(Grade.WARNING, "no index can be seen behind a view or query", "Look at its plan on a quiet system")]
-    order = [column.name for column in layout.order]
-    wished = ([layout.tenant.name] if layout.tenant is not None else []) + order
+    order = [facts.named(column.name) or column.name for column in layout.order]
+    wished = ([facts.named(layout.tenant.name) or ""] if layout.tenant is not None else []) + order
     named = f"({', '.join(wished)})"
     served = {columns[: len(wished)] for columns in facts.indexes}
     if any(columns == tuple(wished[: len(columns)]) and order[0] in columns for columns in served):

@@ -12,11 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+)
 
 from connector import clock
 from connector.core.ingest import Feed, Progress, ingest
-from connector.errors import ConnectorError, SourceUnavailable
+from connector.errors import ConnectorError, SourceTimeout, SourceUnavailable
 from connector.model import (
     LIVE,
     Batch,
@@ -82,11 +88,14 @@ def run_lane(job: Job, lane: str) -> RunResult:
 
 
 def _attempts(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
-    """Try until the pull is done; an unreachable source is tried again, from the position that was committed."""
+    """Try until the pull is done; a source that can't be reached is tried again, from the position that was committed.
+
+    A statement that took too long is not: the client's database has had enough of it for this run.
+    """
     attempts = Retrying(
         stop=stop_after_attempt(job.stream.retries + 1),
         wait=wait_exponential(RETRY_FIRST_S, RETRY_LAST_S),
-        retry=retry_if_exception_type(SourceUnavailable),
+        retry=retry_if_exception_type(SourceUnavailable) & retry_if_not_exception_type(SourceTimeout),
         sleep=lambda seconds: _pause(job, seconds),
         reraise=True,
     )

@@ -43,10 +43,22 @@ class Capabilities:
 class TableFacts:
     """What the catalogue says of a table: nullability by column, and the columns of usable indexes, in order."""
 
-    nullable: dict[str, bool]
+    nullable: dict[str, bool]  # keys in the engine's own case
     unique: tuple[tuple[str, ...], ...]
     indexes: tuple[tuple[str, ...], ...]
     view: bool
+    any_case: bool = False  # column names are the same in any case
+
+    def named(self, column: str) -> str | None:
+        """Return the column's name as the catalogue writes it, or None when there is none."""
+        if not self.any_case:
+            return column if column in self.nullable else None
+        return next((name for name in self.nullable if name.lower() == column.lower()), None)
+
+    def may_be_null(self, column: str) -> bool | None:
+        """Say whether a column may be NULL; None when the catalogue can't tell."""
+        name = self.named(column)
+        return None if name is None or self.view else self.nullable[name]
 
 
 class Dialect(Protocol):

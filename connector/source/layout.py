@@ -94,7 +94,7 @@ def resolve(
                 f"the query returns no column {name}", remedy=f"It returns: {', '.join(sorted(found)) or 'nothing'}"
             )
         column = found[holder]
-        nullable = facts.nullable.get(name) if facts is not None and not facts.view else None
+        nullable = None if facts is None else facts.may_be_null(name)
         return Column(name, column.kind, column.native, nullable, column.padded, column.unit_us)
 
     watermark = _watermark(source_column(stream.watermark_column, WATERMARK), stream, capabilities)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event
 
 from connector import clock
 from connector.config.resolved import Limits, Source, Stream
-from connector.errors import ConfigError, SourceRefused, SourceUnavailable
+from connector.errors import ConfigError, SourceRefused, SourceTimeout, SourceUnavailable
 from connector.model import Column
 from connector.source import horizon, layout
 from connector.source.dialect import Dialect, TableFacts
@@ -197,7 +197,7 @@ class Session:
             yield
         except self.dialect.failures as error:
             if self._late:
-                raise SourceUnavailable(
+                raise SourceTimeout(
                     "the database did not answer within source.limits.statement_timeout",
                     remedy="The connection was given up; the next run tries again",
                 ) from None

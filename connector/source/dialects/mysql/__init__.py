@@ -97,6 +97,7 @@ class Mysql:
             unique=tuple(names for non_unique, names in whole if not non_unique),
             indexes=tuple(names for _, names in whole),
             view="VIEW" in kind,
+            any_case=True,
         )
 
     def estimate(self, connection: Connection, statement: Statement) -> int | None:

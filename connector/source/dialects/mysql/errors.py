@@ -11,7 +11,7 @@ from typing import Any
 
 import pymysql
 
-from connector.errors import ConnectorError, SourceRefused, SourceUnavailable
+from connector.errors import ConnectorError, SourceRefused, SourceTimeout, SourceUnavailable
 from connector.source.dialect import driver_error
 
 REFUSED = {
@@ -63,7 +63,7 @@ def translate(error: BaseException) -> ConnectorError:
     code = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
     text = str(cause.args[1]) if len(cause.args) > 1 else ""
     if code in TIMEOUTS:
-        return SourceUnavailable(
+        return SourceTimeout(
             "the statement took longer than source.limits.statement_timeout",
             remedy="Look for a missing index with `connector check`, or raise the limit",
         )

@@ -9,7 +9,7 @@ import socket
 
 import psycopg
 
-from connector.errors import ConnectorError, SourceRefused, SourceUnavailable
+from connector.errors import ConnectorError, SourceRefused, SourceTimeout, SourceUnavailable
 from connector.source.dialect import driver_error
 
 REFUSED = {
@@ -44,7 +44,7 @@ def translate(error: BaseException) -> ConnectorError:
         return cause
     state = getattr(cause, "sqlstate", None) or ""
     if state == "57014":
-        return SourceUnavailable(
+        return SourceTimeout(
             "the statement took longer than source.limits.statement_timeout",
             remedy="Look for a missing index with `connector check`, or raise the limit",
         )

@@ -132,6 +132,7 @@ class Sqlite:
             unique=tuple(columns for unique, columns in indexes if unique),
             indexes=tuple(columns for _, columns in indexes),
             view=kind == "view",
+            any_case=True,
         )
 
     def estimate(self, connection: Connection, statement: Statement) -> int | None:
