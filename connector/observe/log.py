@@ -33,6 +33,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 def configure(format_: Literal["console", "json"], level: str) -> None:
     """Write events to standard error, as lines for people or as JSON."""
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it has to say is in the events above
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if format_ == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)

@@ -52,7 +52,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Ledgered:
+class Tally:
     """What a run has come to so far, over all of its attempts."""
 
     counters: Counters = field(default_factory=Counters)
@@ -65,29 +65,38 @@ class Ledgered:
 
 
 def run_lane(job: Job, lane: str) -> RunResult:
-    """Run one lane of one stream to its end; never raises for what the source, the store or the data did."""
+    """Run one lane of one stream to its end; whatever goes wrong on the way is in the result, and nothing is raised."""
     started_s = clock.monotonic_s()
-    tally = Ledgered()
+    tally = Tally()
     try:
         row = job.store.stream(job.stream.id, job.entity.name, job.stream.renamed_from)
         run = job.store.begin_run(row, lane, "pull" if lane == LIVE else "backfill", job.lease_s)
-    except ConnectorError as error:
-        return _result(job, lane, 0, tally, started_s).failed(str(error.at(str(job.stream.id))), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - see _failed
+        return _failed(job, _result(job, lane, 0, tally, started_s), error)
     result = _result(job, lane, run.run_id, tally, started_s)
     try:
         watermark = _attempts(job, run, tally)
     except Stopped:
         return _finish(job, run, tally, replace(result, state=RunState.STOPPED), started_s)
-    except ConnectorError as error:
-        failed = result.failed(str(error.at(str(job.stream.id))), error.exit_code)
-        return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
-    except Exception as error:  # noqa: BLE001 - a mistake of ours stops its own stream; its text may hold values
-        failed = result.failed(f"{job.stream.id}: internal error: {log.place(error)}", 1)
-        return _finish(job, run, tally, failed, started_s, error_class=type(error).__name__)
+    except BaseException as error:  # polars' panics are no Exception; a run must end whatever ends it
+        failed = _finish(job, run, tally, _failed(job, result, error), started_s, error_class=type(error).__name__)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        return failed
     return _finish(job, run, tally, replace(result, state=RunState.SUCCEEDED), started_s, watermark=watermark)
 
 
-def _attempts(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
+def _failed(job: Job, result: RunResult, error: BaseException) -> RunResult:
+    """Say what went wrong; a mistake of ours stops its own stream only, and is named by its place.
+
+    The text of an exception that we did not write may hold values of rows.
+    """
+    if isinstance(error, ConnectorError):
+        return result.failed(str(error.at(str(job.stream.id))), error.exit_code)
+    return result.failed(f"{job.stream.id}: internal error: {log.place(error)}", 1)
+
+
+def _attempts(job: Job, run: Run, tally: Tally) -> Watermark | None:
     """Try until the pull is done; a source that can't be reached is tried again, from the position that was committed.
 
     A statement that took too long is not: the client's database has had enough of it for this run.
@@ -107,7 +116,7 @@ def _pause(job: Job, seconds: float) -> None:
         raise Stopped
 
 
-def _attempt(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
+def _attempt(job: Job, run: Run, tally: Tally) -> Watermark | None:
     range_ = Range.of(run.lane)
     while True:
         _give_way(job, run, range_)
@@ -119,7 +128,7 @@ def _attempt(job: Job, run: Run, tally: Ledgered) -> Watermark | None:
                 return open_pull.opened if range_ is None and not tally.moved else None
 
 
-def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Ledgered) -> tuple[Reader, OpenPull, bool]:
+def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tally) -> tuple[Reader, OpenPull, bool]:
     """Return the reader, where it begins, and whether there is nothing to read."""
 
     def order_now() -> None:
@@ -142,7 +151,7 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Led
         return reader, *lanes.begin_live(reader, job.stream, known, new=watermark is None)
 
 
-def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Ledgered) -> bool:
+def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally) -> bool:
     """Read to the end; False when a backfill has to leave its connection to a live run first."""
     range_ = Range.of(run.lane)
     feed = _feed(job, reader.layout)
@@ -177,7 +186,7 @@ def _advanced(at: OpenPull, batch: Batch) -> OpenPull:
     return replace(at, position=batch.position, nulls=nulls, rows=at.rows + batch.rows.height)
 
 
-def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Ledgered) -> Progress:
+def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Tally) -> Progress:
     """Return what is committed beside the batch: with the last one the open pull ends and the watermark moves."""
     moved = at.opened if batch.last and range_ is None else None
     return Progress(
@@ -206,7 +215,7 @@ def _feed(job: Job, layout: Layout) -> Feed:
     )
 
 
-def _result(job: Job, lane: str, run_id: int, tally: Ledgered, started_s: float) -> RunResult:
+def _result(job: Job, lane: str, run_id: int, tally: Tally, started_s: float) -> RunResult:
     duration_s = clock.monotonic_s() - started_s
     return RunResult(str(job.stream.id), lane, run_id, RunState.RUNNING, tally.counters, tally.level, duration_s)
 
@@ -214,7 +223,7 @@ def _result(job: Job, lane: str, run_id: int, tally: Ledgered, started_s: float)
 def _finish(
     job: Job,
     run: Run,
-    tally: Ledgered,
+    tally: Tally,
     result: RunResult,
     started_s: float,
     *,
@@ -236,7 +245,6 @@ def _finish(
                 watermark=watermark,
                 clear_open_pull=result.state is RunState.SUCCEEDED,
             )
-    except ConnectorError as error:
-        if not result.error:
-            result = result.failed(str(error.at(str(job.stream.id))), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - see _failed
+        result = result if result.error else _failed(job, result, error)
     return replace(result, duration_s=clock.monotonic_s() - started_s, stages_s=tally.stages.seconds())
