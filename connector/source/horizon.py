@@ -131,9 +131,9 @@ def number(text: str) -> Decimal:
 
 
 def beyond(text: str, clock_us: int, window: Window) -> bool:
-    """Say whether a value lies past the database's clock, and so must not become a mark."""
+    """Say whether a value lies past the database's clock, or past all numbers, and so must not become a mark."""
     if not window.column.kind.temporal:
-        return False
+        return not number(text).is_finite()
     stamp = read_stamp(text, window)
     if stamp is None:
         return not (text.startswith(("-", "0")) or text.endswith("BC"))  # -infinity, zero dates, year 1, BC

@@ -88,7 +88,8 @@ class Reader:
         newest = furthest = self._newest(lower, None)
         if newest is not None and horizon.beyond(newest, clock_us, self.layout.window):
             like = horizon.read_stamp(newest, self.layout.window)
-            newest = self._newest(lower, self.stamp_text(clock_us, like))
+            temporal = self.layout.watermark.kind.temporal
+            newest = self._newest(lower, self.stamp_text(clock_us, like)) if temporal else None
         lasting = self._session.dialect.capabilities.long_snapshots
         return Opening(clock_us, newest, None if lasting else furthest)
 
