@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import pymysql
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from connector.config.resolved import Source, Tls
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, SourceRefused
 from connector.model import Column, Kind
 from connector.source.dialect import Capabilities, TableFacts
 from connector.source.dialects.mysql import errors, types
@@ -51,7 +52,8 @@ class Mysql:
             with connection.cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
-                cursor.execute(_statement_timeout(connection.server_version, source.limits.statement_timeout_s))
+                with suppress(pymysql.err.OperationalError, pymysql.err.InternalError):  # older servers have none
+                    cursor.execute(_statement_timeout(connection.server_version, source.limits.statement_timeout_s))
 
         return engine
 
@@ -156,11 +158,14 @@ def _handshake(arguments: dict[str, Any], tls: Tls) -> pymysql.Connection[Any]:
 
 def _tls(tls: Tls) -> ssl.SSLContext:
     verify = tls.mode in ("verify-ca", "verify-full")
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.cert is not None:
+            context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)
+    except (OSError, ssl.SSLError):
+        raise SourceRefused("a TLS file can't be read", remedy="Check source.tls.ca, cert and key") from None
     context.check_hostname = tls.mode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-    if tls.cert is not None:
-        context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)
     return context
 
 
