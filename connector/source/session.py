@@ -22,6 +22,7 @@ from connector.source.dialect import Dialect, TableFacts
 from connector.source.layout import Layout
 from connector.source.select import Select, Statement, Table
 
+WATCH_S = 0.5
 GRACE_S = 5.0
 """How much longer than the server's own statement timeout this side waits before it breaks the connection."""
 
@@ -85,9 +86,13 @@ class Session:
         self._late = False
         self._in_snapshot = False
         self._snapshot_until_s = 0.0
+        self._due_s: float | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="source-deadline", daemon=True).start()
 
     def close(self) -> None:
         """Close without waiting for the server, whatever state the connection is in."""
+        self._closed.set()
         with suppress(Exception):  # the connection is given up; how it fails no longer matters
             self._connection.invalidate()
             self._connection.close()
@@ -113,12 +118,6 @@ class Session:
             self.dialect.begin(self._connection)
         self._in_snapshot = True
         self._snapshot_until_s = clock.monotonic_s() + self._limits.snapshot_cap_s
-
-    def end_snapshot(self) -> None:
-        if self._in_snapshot:
-            self._in_snapshot = False
-            with self._deadline():
-                self.dialect.end(self._connection)
 
     # -- statements
 
@@ -190,9 +189,7 @@ class Session:
     @contextmanager
     def _deadline(self) -> Iterator[None]:
         """Translate a driver's error, and break a connection that does not answer in time."""
-        timer = threading.Timer(self._limits.statement_timeout_s + GRACE_S, self._break)
-        timer.daemon = True
-        timer.start()
+        self._due_s = clock.monotonic_s() + self._limits.statement_timeout_s + GRACE_S
         try:
             yield
         except self.dialect.failures as error:
@@ -203,9 +200,14 @@ class Session:
                 ) from None
             raise self.dialect.translate(error) from None
         finally:
-            timer.cancel()
+            self._due_s = None
 
-    def _break(self) -> None:
-        self._late = True
-        with suppress(OSError):
-            self.dialect.abort(self._connection.connection.driver_connection)
+    def _watch(self) -> None:
+        """Break the connection once a statement is overdue: a thread that waits on its socket wakes with an error."""
+        while not clock.wait_s(self._closed, WATCH_S):
+            due_s = self._due_s
+            if due_s is not None and clock.monotonic_s() > due_s:
+                self._late = True
+                with suppress(Exception):  # it may be closing by itself at this moment
+                    self.dialect.abort(self._connection.connection.driver_connection)
+                return
