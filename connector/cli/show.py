@@ -38,8 +38,9 @@ def status(installation: Installation, target: str | None, as_json: bool) -> int
     app = installation.app
     known = {str(each.row.id): each for each in app.store.overview()}
     streams = [_status(app, stream.id, known.get(str(stream.id))) for _, stream in app.matching(target)]
+    daemon = app.store.daemon()
     if as_json:
-        print_json({"streams": streams})
+        print_json({"daemon": None if daemon is None else str(daemon), "streams": streams})
         return 0
     headers = ("stream", "state", "last run", "fresh as of", "watermark", "records", "refused", "next run")
     rows = [
@@ -62,6 +63,7 @@ def status(installation: Installation, target: str | None, as_json: bool) -> int
             click.echo(f"  last error: {each['error']}")
         for lane, pulled in each["open_pulls"].items():
             click.echo(f"  {lane}: unfinished, {pulled:,} rows so far; the next run goes on there")
+    click.echo(f"daemon: {daemon or 'not running'}")
     return 0
 
 

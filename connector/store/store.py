@@ -13,7 +13,7 @@ from connector import clock
 from connector.config.resolved import StoreSettings
 from connector.errors import ConnectorError, LeaseLost
 from connector.model import Counters, OpenPull, RunState, StreamId, Watermark
-from connector.store import changes, daemon, leases, ledger, overview, processes, quarantine, runs
+from connector.store import changes, daemon, leases, ledger, overview, processes, quarantine, runs, tables
 from connector.store import state as streams
 from connector.store.changes import CompactReport, Segment
 from connector.store.daemon import DaemonLease
@@ -179,6 +179,11 @@ class Store:
     def hold_daemon(self, lease_s: float) -> AbstractContextManager[DaemonLease]:
         """Be the only daemon on this store within the context; raise StoreError when there is one."""
         return daemon.hold(self._database, self._holder, lease_s)
+
+    def daemon(self) -> LeaseInfo | None:
+        """Return who is the daemon now."""
+        with self._database.read() as conn:
+            return leases.active(conn, tables.DAEMON_STREAM, tables.DAEMON_LANE, _now())
 
     # Records
 
