@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -9,13 +10,13 @@ import xxhash
 
 from connector.config.resolved import Stream
 from connector.errors import ConfigError, KeyViolation
-from connector.model import Column, Kind
+from connector.model import Bound, Column, Kind
 from connector.source import tenant
 from connector.source.dialect import Capabilities, TableFacts
-from connector.source.horizon import Window
+from connector.source.horizon import Window, number, read_stamp, write_stamp
 from connector.source.keyset import key_columns
 from connector.source.query import parse_query
-from connector.source.select import OneOf, Output, Predicate, Query, Relation, Select, Slot, Table
+from connector.source.select import OneOf, Output, Predicate, Relation, Select, Slot, Table
 
 WATERMARK, TENANT, KEY = "_watermark", "_tenant", "_key"
 
@@ -53,6 +54,22 @@ class Layout:
     def keyset(self) -> str:
         return "|".join(column.name for column in (self.watermark, *self.key))
 
+    def slots(self, lower: Bound | None, capabilities: Capabilities) -> dict[Slot, str | int]:
+        """Bind a raw query's slots to one unit below where the run begins, so that its own `>` cuts nothing off.
+
+        Never to the position: a query may use them for more than the comparison that the keyset makes anyway.
+        """
+        last_id, last_date = capabilities.lowest_id, capabilities.lowest_date
+        if lower is not None and self.watermark.kind.temporal:
+            stamp = read_stamp(lower.value, self.window)
+            if stamp is not None:
+                earlier_us = stamp.instant_us - stamp.ambiguous_us - stamp.unit_us
+                with suppress(OverflowError):  # nothing lies before the calendar's beginning
+                    last_date = write_stamp(earlier_us, self.window, stamp)
+        elif lower is not None:
+            last_id = int(number(lower.value)) - 1
+        return bound_slots(self.relation, last_id, last_date)
+
 
 def relation_of(stream: Stream, capabilities: Capabilities) -> Relation:
     if stream.query is not None:
@@ -64,7 +81,7 @@ def describing(stream: Stream, capabilities: Capabilities) -> Select:
     """Return the select whose cursor describes everything that the stream needs; a query's own columns come by `*`."""
     relation = relation_of(stream, capabilities)
     outputs = _outputs(stream) if stream.fields else ()
-    lowest = slots(relation, capabilities.lowest_id, capabilities.lowest_date) if isinstance(relation, Query) else {}
+    lowest = bound_slots(relation, capabilities.lowest_id, capabilities.lowest_date)
     return Select(relation, outputs, limit=capabilities.describe_rows, slots=lowest)
 
 
@@ -154,7 +171,7 @@ def _watermark(column: Column, stream: Stream, capabilities: Capabilities) -> Co
     )
 
 
-def slots(query: Query, last_id: int, last_date: str) -> dict[Slot, str | int]:
-    """Return what a query's slots are bound to."""
+def bound_slots(relation: Relation, last_id: int, last_date: str) -> dict[Slot, str | int]:
+    """Return what a query's slots are bound to; a table has none."""
     values: dict[Slot, str | int] = {Slot.LAST_ID: last_id, Slot.LAST_DATE: last_date}
-    return {part: values[part] for part in query.parts if isinstance(part, Slot)}
+    return {part: values[part] for part in relation.parts if isinstance(part, Slot)}

@@ -19,10 +19,10 @@ import polars as pl
 from connector.config.resolved import Stream
 from connector.errors import KeyViolation, StreamStopped
 from connector.model import Batch, Bound, Kind, OpenPull, Position, Watermark
-from connector.source import horizon, keyset, layout, tenant
+from connector.source import horizon, keyset, tenant
 from connector.source.frames import frame_of, row_key, text_of
 from connector.source.layout import KEY, TENANT, WATERMARK, Layout
-from connector.source.select import Compare, IsNull, Output, Predicate, Query, Select, Slot
+from connector.source.select import Compare, IsNull, Output, Predicate, Select, Slot
 from connector.source.session import Session
 
 
@@ -260,22 +260,7 @@ class Reader:
         return Select(found.relation, found.outputs, where, found.order, limit=size, slots=slots)
 
     def _slots(self, lower: Bound | None) -> dict[Slot, str | int]:
-        """Bind a raw query's slots to one unit below where the run begins, so that its own `>` cuts nothing off.
-
-        Never to the position: a query may use them for more than the comparison that the keyset makes anyway.
-        """
-        relation, capabilities = self.layout.relation, self._session.dialect.capabilities
-        if not isinstance(relation, Query):
-            return {}
-        last_id, last_date = capabilities.lowest_id, capabilities.lowest_date
-        if lower is not None and self.layout.watermark.kind.temporal:
-            stamp = horizon.read_stamp(lower.value, self.layout.window)
-            if stamp is not None:
-                earlier = stamp.instant_us - stamp.ambiguous_us - stamp.unit_us
-                last_date = horizon.write_stamp(earlier, self.layout.window, stamp)
-        elif lower is not None:
-            last_id = int(horizon.number(lower.value)) - 1
-        return layout.slots(relation, last_id, last_date)
+        return self.layout.slots(lower, self._session.dialect.capabilities)
 
     # -- frames
 
