@@ -36,8 +36,7 @@ class Intake:
 
     `records` holds RECORD_COLUMNS and then the record's fields; field names do not begin with an underscore.
     `read_order` is the order in which the batch's snapshot was opened within its stream (`Store.next_read_order`);
-    a record that is stored with a later one is left alone, unless `superseded` is False: then the batch is taken
-    whatever was read after it.
+    a record that is stored with a later one is left alone.
     `open_pull` None removes the lane's open pull; `watermark` None leaves the stream's watermark.
     """
 
@@ -48,4 +47,3 @@ class Intake:
     read_order: int = 0
     open_pull: OpenPull | None = None
     watermark: Watermark | None = None
-    superseded: bool = True

@@ -24,7 +24,6 @@ from connector.store.intake import FINGERPRINT, KEY, Intake
 from connector.store.runs import Run
 from connector.store.state import StreamRow
 
-_ANY_ORDER = 2**63 - 1
 _FINGERPRINT_BYTES = 16
 
 
@@ -55,15 +54,13 @@ def incoming(row: StreamRow, intake: Intake) -> Incoming:
     return Incoming(row.scope_id, row.stream_id, keys.to_list(), joined, intake.rules, intake.read_order)
 
 
-def judge(conn: Connection, bulk: Bulk, run: Run, batch: Incoming, *, superseded: bool) -> Verdict:
+def judge(conn: Connection, bulk: Bulk, run: Run, batch: Incoming) -> Verdict:
     """Compare a batch with the ledger; write nothing but the order in which unchanged records were seen."""
-    if not superseded:
-        batch = batch._replace(read_order=_ANY_ORDER)
     differing = bulk.differing(conn, batch) if batch.keys else Differing([], [])
     verdict = _verdict(conn, run, batch, differing)
     # A batch of another lane that was read before this one may commit after it. What it brings is older than what
     # was found unchanged here, and the ledger must be able to tell. Without such a lane nobody could come late.
-    if verdict.unchanged and superseded and leases.other_lanes(conn, run.claim):
+    if verdict.unchanged and leases.other_lanes(conn, run.claim):
         bulk.raise_read_order(conn, batch)
     return verdict
 

@@ -112,7 +112,7 @@ class Store:
         batch = ledger.incoming(run.row, intake)
         bulk = self._database.bulk
         with self._owned(run) as (conn, now):
-            verdict = ledger.judge(conn, bulk, run, batch, superseded=intake.superseded)
+            verdict = ledger.judge(conn, bulk, run, batch)
             if verdict.creates or verdict.updates:
                 changed = changes.changed_rows(verdict, intake.records.height)
                 segment_id = changes.append(conn, run, intake.records, verdict, changed, now=now)
