@@ -19,6 +19,8 @@ row or a secret: drivers' messages are translated in `source/dialects/<engine>/e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -85,3 +87,13 @@ class StoreError(ConnectorError):
 
 class LeaseLost(StoreError):
     pass
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Name the client and stream on every error of ours that passes."""
+    try:
+        yield
+    except ConnectorError as error:
+        error.at(where)
+        raise

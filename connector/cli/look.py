@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,7 @@ from connector.cli.shared import (
     target_argument,
 )
 from connector.config.schema import json_schema, write_schemas
-from connector.errors import ConnectorError, SourceRefused
-from connector.model import Level, Marks, OpenPull, Watermark
+from connector.errors import SourceRefused, named
 from connector.runs.check import Finding, Grade, check_stream
 from connector.source.reader import Reader
 
@@ -90,25 +87,16 @@ def preview(installation: Installation, stream: str, as_json: bool) -> int:
 
 def _preview(app: App, name: str) -> tuple[str, int, list[dict[str, str]]]:
     client, stream = app.find(name)
-    with _named(name), app.sources.session(client.source) as session:
+    with named(name), app.sources.session(client.source) as session:
         try:
             layout = session.layout(stream, frozenset(entity_of(stream).by_name))
         except SourceRefused:
             click.echo(session.describing(stream).sql, err=True)  # the SQL may be what is wrong
             raise
         reader = Reader(session, stream, layout)
-        open_pull = OpenPull(Watermark(Level.WINDOW, Marks(), basis=layout.basis))
-        statement = session.dialect.render(reader.page(open_pull, stream.batch_size))
+        statement = session.dialect.render(reader.page(reader.beginning, stream.batch_size))
         rows = reader.sample(PREVIEW_ROWS)
     return statement.sql, len(statement.binds), [{key: masked(value) for key, value in row.items()} for row in rows]
-
-
-@contextmanager
-def _named(stream: str) -> Iterator[None]:
-    try:
-        yield
-    except ConnectorError as error:
-        raise error.at(stream) from None
 
 
 def masked(value: Any) -> str:

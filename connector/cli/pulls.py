@@ -142,7 +142,7 @@ def _stop_when_lost(lease: DaemonLease, stop: threading.Event) -> None:
 
 
 def _report(app: App, results: Sequence[RunResult], as_json: bool) -> int:
-    """Print what the runs came to, and return the exit code: the worst of theirs."""
+    """Print what the runs came to, and return the exit code: the smallest of those that failed."""
     if as_json:
         print_json({"runs": [asdict(result) for result in results]})
     else:
@@ -166,7 +166,7 @@ def _report(app: App, results: Sequence[RunResult], as_json: bool) -> int:
             click.echo(f"connector: {named}", err=True)
     failed = [result.exit_code for result in results if result.state is RunState.FAILED]
     if failed:
-        return min(failed) if 1 not in failed else 1
+        return min(failed)
     return INTERRUPTED if app.stop.is_set() and any(each.state is RunState.STOPPED for each in results) else 0
 
 

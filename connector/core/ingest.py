@@ -11,7 +11,7 @@ import polars as pl
 from connector.core.entity import Context, Entity
 from connector.core.fingerprint import fingerprint
 from connector.core.validate import NORMALISER, Judged, Plan, plan
-from connector.errors import ConfigError, KeyViolation, StreamStopped
+from connector.errors import KeyViolation, StreamStopped, named
 from connector.model import Batch, Counters, OpenPull, StreamId, Watermark
 from connector.store.intake import FIELD, FINGERPRINT, KEY, ROW, ROW_KEY, RULE, Intake, nothing_refused
 
@@ -120,10 +120,8 @@ def _plan(feed: Feed, batch: Batch, now: datetime) -> Plan:
     # A year has begun once it has begun anywhere: the source's zone may be configured wrongly, or not at all.
     context = Context(feed.time_zone, (now + _TO_THE_LATEST_ZONE).year)
     schema = tuple((name, batch.rows.schema[name]) for name in batch.columns)
-    try:
+    with named(str(feed.stream)):
         return plan(feed.entity, context, tuple(batch.columns.items()), schema)
-    except ConfigError as error:
-        raise error.at(str(feed.stream)) from None
 
 
 def _row_keys(feed: Feed, batch: Batch, judging: Plan) -> pl.Series:

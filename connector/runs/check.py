@@ -11,7 +11,6 @@ from enum import StrEnum
 from connector.config.resolved import Stream
 from connector.core.entity import Entity
 from connector.errors import ConnectorError
-from connector.model import Level, Marks, OpenPull, Watermark
 from connector.runs.lanes import ROWS_WITHOUT_START
 from connector.runs.promise import sentence
 from connector.source.dialect import TableFacts
@@ -140,8 +139,8 @@ def _watermark(stream: Stream, layout: Layout) -> list[tuple[Grade, str, str]]:
 
 
 def _size(stream: Stream, layout: Layout, session: Session) -> list[tuple[Grade, str, str]]:
-    opened = Watermark(Level.WINDOW, Marks(), basis=layout.basis)
-    rows = Reader(session, stream, layout).estimate(OpenPull(opened))
+    reader = Reader(session, stream, layout)
+    rows = reader.estimate(reader.beginning)
     if rows is None:
         return []
     if rows > ROWS_WITHOUT_START and stream.start is None:

@@ -9,7 +9,6 @@ position meanwhile lies above them and belongs to the next pull.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tenacity import (
@@ -231,11 +230,10 @@ def _finish(
     watermark: Watermark | None = None,
 ) -> RunResult:
     """Store how the run ended; when even that fails, the run's own outcome is still what is returned."""
-    finish: Callable[..., None] = job.store.finish_run
     result = replace(result, counters=tally.counters, level=tally.level, warnings=tuple(dict.fromkeys(tally.warnings)))
     try:
         with tally.stages.timed("store"):
-            finish(
+            job.store.finish_run(
                 run,
                 result.state,
                 tally.counters,

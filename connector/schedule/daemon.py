@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -45,15 +45,17 @@ def trigger(schedule: Schedule) -> BaseTrigger:
     return IntervalTrigger(seconds=schedule.every_s or 1, timezone=schedule.time_zone, jitter=jitter)
 
 
+def _punctual(schedule: Schedule) -> BaseTrigger:
+    return trigger(replace(schedule, jitter_s=0.0))
+
+
 def first_run(task: Task, now: datetime) -> datetime | None:
     """Return when a task first runs: at once when it never ran or missed a time, else when its schedule says."""
     if task.last is None:
         return now
     if task.schedule.every_s is not None:
         return max(now, task.last + timedelta(seconds=task.schedule.every_s))
-    missed = trigger(Schedule(cron=task.schedule.cron, time_zone=task.schedule.time_zone)).get_next_fire_time(
-        task.last, task.last + timedelta(seconds=1)
-    )
+    missed = _punctual(task.schedule).get_next_fire_time(task.last, task.last + timedelta(seconds=1))
     return now if missed is not None and missed <= now else None
 
 
@@ -62,7 +64,7 @@ def next_run(schedule: Schedule, last: datetime | None, now: datetime) -> dateti
     zone = ZoneInfo(schedule.time_zone)
     first = first_run(Task("", schedule, last), now)
     if first is None:
-        fire = trigger(Schedule(cron=schedule.cron, time_zone=schedule.time_zone)).get_next_fire_time(None, now)
+        fire = _punctual(schedule).get_next_fire_time(None, now)
         first = fire or now
     return first.astimezone(zone)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from connector.config.resolved import Source
 from connector.errors import ConnectorError
-from connector.model import Column
+from connector.model import Column, Kind
 from connector.source.select import Select, Statement
 
 
@@ -119,6 +119,10 @@ class Dialect(Protocol):
     def translate(self, error: BaseException) -> ConnectorError:
         """Return our error for a driver's; its text never carries a value of a row or a secret."""
         ...
+
+
+ORDERED_KINDS = frozenset(Kind) - {Kind.FLOAT, Kind.OTHER, Kind.BOOLEAN}
+"""Kinds whose values a typed engine orders and compares exactly, by their text."""
 
 
 def driver_error(error: BaseException) -> BaseException:

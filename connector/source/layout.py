@@ -101,8 +101,7 @@ def resolve(
         raise ConfigError(
             "a field's name begins with _, which is kept for the connector", remedy="Give it another alias"
         )
-    system = {output.alias: output for output in outputs}
-    fields = {alias: found[_described(stream, alias, output)] for alias, output in system.items() if alias[0] != "_"}
+    fields = {output.alias: found[output.alias] for output in outputs if not output.alias.startswith("_")}
 
     def source_column(name: str, alias: str) -> Column:
         holder = alias if stream.fields else name
@@ -150,10 +149,6 @@ def _all(stream: Stream, found: dict[str, Column], known_fields: frozenset[str])
     left_out = {stream.tenant.column} if stream.tenant is not None else set()
     left_out |= {stream.watermark_column} - known_fields
     return (*(Output(name, name) for name in found if name not in left_out), *_system(stream))
-
-
-def _described(stream: Stream, alias: str, output: Output) -> str:
-    return alias if stream.fields else str(output.column)
 
 
 def _watermark(column: Column, stream: Stream, capabilities: Capabilities) -> Column:

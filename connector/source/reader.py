@@ -18,7 +18,7 @@ import polars as pl
 
 from connector.config.resolved import Stream
 from connector.errors import KeyViolation, StreamStopped
-from connector.model import Batch, Bound, Kind, OpenPull, Position, Watermark
+from connector.model import Batch, Bound, Kind, Level, Marks, OpenPull, Position, Watermark
 from connector.source import horizon, keyset, tenant
 from connector.source.frames import frame_of, row_key, text_of
 from connector.source.layout import KEY, TENANT, WATERMARK, Layout
@@ -92,6 +92,11 @@ class Reader:
             newest = self._newest(lower, self.stamp_text(clock_us, like)) if temporal else None
         lasting = self._session.dialect.capabilities.long_snapshots
         return Opening(clock_us, newest, None if lasting else furthest)
+
+    @property
+    def beginning(self) -> OpenPull:
+        """Where a pull would begin that knows no watermark: for looking, not for storing."""
+        return OpenPull(Watermark(Level.WINDOW, Marks(), basis=self.layout.basis))
 
     @property
     def warnings(self) -> list[str]:

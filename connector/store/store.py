@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from connector import clock
 from connector.config.resolved import StoreSettings
-from connector.errors import ConnectorError, LeaseLost
+from connector.errors import LeaseLost, named
 from connector.model import Counters, OpenPull, RunState, StreamId, Watermark
 from connector.store import changes, daemon, leases, ledger, overview, processes, quarantine, runs, tables
 from connector.store import state as streams
@@ -152,7 +152,7 @@ class Store:
         After LeaseLost only the outcome can be written: raise LeaseLost when there is more to do.
         """
         now = _now()
-        with self._database.write() as conn, _named(run):
+        with self._database.write() as conn, named(str(run.row.id)):
             released = leases.release(conn, run.claim)
             if not released and (watermark is not None or clear_open_pull):
                 raise LeaseLost(
@@ -227,21 +227,13 @@ class Store:
     @contextmanager
     def _owned(self, run: Run) -> Iterator[tuple[Connection, float]]:
         """Open a transaction that writes for a run, after proof that the run still owns its lane."""
-        with self._database.write() as conn, _named(run):
+        with self._database.write() as conn, named(str(run.row.id)):
             now = _now()
             leases.renew(conn, run.claim, now, run.lease_s)
             yield conn, now
 
     def _move(self, conn: Connection, run: Run, to: Watermark, reason: str, now: float) -> None:
         streams.move_watermark(conn, run.row, run.lane, to, WatermarkMove(run.run_id, now, reason, self._runs_kept))
-
-
-@contextmanager
-def _named(run: Run) -> Iterator[None]:
-    try:
-        yield
-    except ConnectorError as error:
-        raise error.at(str(run.row.id)) from error.__cause__
 
 
 def _now() -> float:

@@ -12,14 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.config.resolved import Source, Tls
 from connector.errors import ConnectorError, SourceRefused
-from connector.model import Column, Kind
-from connector.source.dialect import Capabilities, TableFacts
+from connector.model import Column
+from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts
 from connector.source.dialects.mysql import errors, types
 from connector.source.dialects.mysql.render import MysqlGrammar
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement
-
-KEYSET_KINDS = frozenset(Kind) - {Kind.FLOAT, Kind.OTHER, Kind.BOOLEAN}
 
 
 class Mysql:
@@ -115,7 +113,9 @@ class Mysql:
     def refuses_in_keyset(self, column: Column) -> str | None:
         if column.native in (types.ENUM, types.SET):
             return f"{column.native.upper()} values are sorted by number but compared as text"
-        return None if column.kind in KEYSET_KINDS else f"values of kind {column.kind} have no exact order to resume in"
+        return (
+            None if column.kind in ORDERED_KINDS else f"values of kind {column.kind} have no exact order to resume in"
+        )
 
     def abort(self, driver_connection: Any) -> None:
         errors.abort(driver_connection)

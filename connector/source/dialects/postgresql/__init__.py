@@ -11,14 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.config.resolved import Source
 from connector.errors import ConnectorError
-from connector.model import Column, Kind
-from connector.source.dialect import Capabilities, TableFacts, joined
+from connector.model import Column
+from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts, joined
 from connector.source.dialects.postgresql import errors, types
 from connector.source.dialects.postgresql.render import PostgresqlGrammar
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement
-
-KEYSET_KINDS = frozenset(Kind) - {Kind.FLOAT, Kind.OTHER, Kind.BOOLEAN}
 
 
 class Postgresql:
@@ -37,10 +35,10 @@ class Postgresql:
     failures = (DBAPIError, psycopg.Error, OSError)
 
     def engine(self, source: Source) -> Engine:
-        parameters = _parameters(source)
+        parameters, context = _parameters(source), _Text()
         engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(**parameters, context=_Text()),
+            creator=lambda: psycopg.connect(**parameters, context=context),
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             use_native_hstore=False,
@@ -112,7 +110,7 @@ class Postgresql:
 
     def refuses_in_keyset(self, column: Column) -> str | None:
         return (
-            None if column.kind in KEYSET_KINDS else f"values of type {column.native} have no exact order to resume in"
+            None if column.kind in ORDERED_KINDS else f"values of type {column.native} have no exact order to resume in"
         )
 
     def abort(self, driver_connection: Any) -> None:

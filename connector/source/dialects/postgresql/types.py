@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import adapt
+from psycopg import adapt, postgres
 from psycopg.types import bool as bool_types
 from psycopg.types import none as none_types
 from psycopg.types import numeric, string
@@ -32,6 +32,16 @@ KINDS = {
     "timestamp without time zone": Kind.TIMESTAMP,
     "timestamp with time zone": Kind.TIMESTAMPTZ,
 }
+LOADERS: dict[str, type[adapt.Loader]] = {
+    "int2": numeric.IntLoader,
+    "int4": numeric.IntLoader,
+    "int8": numeric.IntLoader,
+    "oid": numeric.IntLoader,
+    "float4": numeric.FloatLoader,
+    "float8": numeric.FloatLoader,
+    "bool": bool_types.BoolLoader,
+    "bytea": string.ByteaLoader,
+}
 DAY_US = 86_400_000_000
 
 
@@ -41,28 +51,14 @@ def text_adapters() -> adapt.AdaptersMap:
     The server's text is exact for every type; Python's values are not (infinity, BC, numeric(30,20), 24:00, ranges).
     """
     adapters = adapt.AdaptersMap()
-    for oid in ("int2", "int4", "int8", "oid"):
-        adapters.types.add(_registered(oid))
-        adapters.register_loader(_registered(oid).oid, numeric.IntLoader)
-    for name, loader in (
-        ("float4", numeric.FloatLoader),
-        ("float8", numeric.FloatLoader),
-        ("bool", bool_types.BoolLoader),
-        ("bytea", string.ByteaLoader),
-    ):
-        adapters.register_loader(_registered(name).oid, loader)
+    for name, loader in LOADERS.items():
+        adapters.register_loader(postgres.types[name].oid, loader)
     adapters.register_loader(0, string.TextLoader)  # every type without a loader of its own
     adapters.register_dumper(str, string.StrDumperUnknown)
     adapters.register_dumper(bytes, string.BytesBinaryDumper)
     adapters.register_dumper(int, numeric.IntDumper)
     adapters.register_dumper(type(None), none_types.NoneDumper)
     return adapters
-
-
-def _registered(name: str) -> Any:
-    from psycopg import postgres
-
-    return postgres.types[name]
 
 
 def columns(connection: Connection, cursor: Any) -> tuple[Column, ...]:
