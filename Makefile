@@ -1,5 +1,6 @@
 # demo   a sample shop, pulled and shown, in a few minutes        test       lint and the daily tests
 # bench  speed against the databases' own limit                   test-full  every test there is
+# lossless  writers that commit late, lock and stamp wrongly, kills, and a naive control: nothing may be lost
 
 VENV := .venv
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet --constraint con
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full lint bench clean
+.PHONY: help venv demo test test-full lint bench lossless clean
 
 help:
 	@sed -n 's/^# *//p' Makefile
@@ -50,6 +51,9 @@ test-full: lint
 
 bench: $(VENV)/.dev
 	@$(PY) -m tests.bench
+
+lossless: $(VENV)/.dev
+	@$(PY) -m tests.lossless $(if $(SECONDS),--seconds $(SECONDS)) $(if $(WRITERS),--writers $(WRITERS))
 
 clean:
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -73,6 +73,15 @@ class Level(StrEnum):
     BOUNDED = "bounded"
     WINDOW = "window"
 
+    @property
+    def exact(self) -> bool:
+        """Say whether row versions tell what a snapshot could not see."""
+        return self in (Level.EXACT, Level.EXACT_WITHIN)
+
+    def weaker_than(self, other: Level) -> bool:
+        order = list(Level)
+        return order.index(self) > order.index(other)
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -91,7 +100,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Say what a window-level stream knows about its newest value; see `source/horizon.py`.
+    """Say what a stream knows about its newest value and about writers in flight; see `source/window.py`.
 
     The times are the database's clock (UTC) in microseconds: `clock_us` when the last pull's first snapshot opened,
     `seen_us` when the mark was first seen at its present value, `read_us` when the window below it was last read.
@@ -103,17 +112,49 @@ class Sighting:
     read_us: int
     lag_us: int = 0
     first: bool = False
+    low_us: int | None = None  # no writer in flight at that snapshot had a lower stamp; None when they can't be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The last pull that looked at every row: its version mark, and the database's clock in microseconds."""
+
+    mark: str
+    clock_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A range of ids, both ends included, that may still be filled; `seen_us` is when it was first seen empty."""
+
+    first: int
+    last: int
+    seen_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The durable low-water marks of the last finished pull, with the level they were taken at."""
+    """The durable low-water marks of the last finished pull, with the level they were taken at.
+
+    `server` tells whose marks they are, `traces` what changes when a server is set up anew from a backup. Versions at
+    or above `ceiling` were certainly not visible to the snapshot. `held` names prepared transactions and the time
+    below which they wrote nothing. `start` is the value below which the stream was told to leave rows out.
+    `look_back_us` is the look-back where it had to grow. `why` says why the level is no better.
+    """
 
     level: Level
     marks: Marks
     server: Mapping[str, str] = field(default_factory=dict)
     sighting: Sighting | None = None
     basis: str = ""  # relation, column and kind that the marks are values of; other marks are of no use
+    traces: Mapping[str, str] = field(default_factory=dict)
+    ceiling: str | None = None
+    swept: Sweep | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
+    holes: tuple[Hole, ...] | None = None  # None where ids are not followed one by one
+    start: str | None = None
+    look_back_us: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +167,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The keyset value that a pull has reached; `watermark` is None in the pass over NULL watermarks."""
+    """The keyset value that a pull has reached; `watermark` is None where the order is by key alone."""
 
     watermark: str | None
     key: tuple[str, ...] = ()
@@ -134,7 +175,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OpenPull:
-    """An unfinished pull: the marks of its first snapshot, its bounds, and how far it has come."""
+    """An unfinished pull: the marks of its first snapshot, its bounds, and how far it has come.
+
+    With `since` it reads the row versions written at or after that mark, in the order of the key; without, everything
+    from `lower` on and in `holes`, in the order of the watermark. Where ids are followed one by one, those up to `edge`
+    are accounted for.
+    """
 
     opened: Watermark
     lower: Bound | None = None
@@ -144,6 +190,9 @@ class OpenPull:
     snapshots: int = 1
     rows: int = 0
     keyset: str = ""  # the columns that `position` is made of
+    since: str | None = None
+    holes: tuple[Hole, ...] = ()
+    edge: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +207,11 @@ class Counters:
     refused: int = 0
     ignored: int = 0  # read in an earlier snapshot than the stored record
     batches: int = 0
+    late_us: int = 0  # the greatest lateness among new versions, in microseconds; not added up
 
     def __add__(self, other: Counters) -> Counters:
-        return Counters(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        total = Counters(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return replace(total, late_us=max(self.late_us, other.late_us))
 
 
 @dataclass(frozen=True, slots=True)

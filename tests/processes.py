@@ -20,12 +20,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.provision import Account, Programs
+from tests.provision import Account, Programs, ServersMissing
 
 STOP_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 120.0
 DOCKER_ANSWER_S = 5.0
 FOLDER_PREFIX = "connector-test-"
+XIDS_PER_SEGMENT = 1_048_576  # of PostgreSQL's pg_xact: 32 pages of 8 KiB, four transactions in a byte
 IMAGES = {"postgresql": "postgres:15", "mysql": "mariadb:10.11"}
 
 
@@ -156,6 +157,10 @@ def prepare_postgresql(process: LocalProcess, programs: Programs, password: str)
             *("--encoding", "UTF8", "--locale", locale, "--no-sync"),
         ]
     )
+    return _postgres(process, programs, data)
+
+
+def _postgres(process: LocalProcess, programs: Programs, data: Path) -> list[str]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(process.home),
@@ -165,6 +170,51 @@ def prepare_postgresql(process: LocalProcess, programs: Programs, password: str)
     }
     words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
     return [programs["postgres"], "-D", str(data), "-p", str(process.port), *words]
+
+
+def prepare_postgresql_at(next_xid: int) -> Prepare:
+    """Return how to create a cluster whose next transaction gets that 32-bit number, in epoch 0."""
+
+    def prepare(process: LocalProcess, programs: Programs, password: str) -> list[str]:
+        command = prepare_postgresql(process, programs, password)
+        data = process.home / "data"
+        # What initdb wrote last bears its own xids, which would lie in the future now and so be invisible.
+        single = [programs["postgres"], "--single", "-D", str(data), "postgres"]
+        process.run(["/bin/sh", "-c", 'echo "VACUUM (FREEZE)" | "$0" "$@"', *single])
+        # The server reads the outcome of its newest transactions at start, so their (empty) segment must be there.
+        segment = process.write(f"data/pg_xact/{next_xid // XIDS_PER_SEGMENT:04X}", "")
+        os.truncate(segment, XIDS_PER_SEGMENT // 4)  # two bits each
+        process.run([sibling(programs, "pg_resetwal"), "--epoch=0", f"--next-transaction-id={next_xid}", str(data)])
+        return command
+
+    return prepare
+
+
+def prepare_standby(primary_port: int) -> Prepare:
+    """Return how to copy a running primary into a standby that streams from it; both have one administrator."""
+
+    def prepare(process: LocalProcess, programs: Programs, password: str) -> list[str]:
+        login = process.write("pgpass", f"127.0.0.1:{primary_port}:*:postgres:{password}\n")
+        source = f"host=127.0.0.1 port={primary_port} user=postgres passfile={login}"
+        data = process.home / "data"
+        process.run(
+            [
+                *(sibling(programs, "pg_basebackup"), "--pgdata", str(data), "--dbname", source),
+                *("--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-sync"),
+            ]
+        )
+        return _postgres(process, programs, data)
+
+    return prepare
+
+
+def sibling(programs: Programs, name: str) -> str:
+    """Return a program that comes with the server's, beside them; the links on PATH need not include it."""
+    server = Path(programs["postgres"]).resolve()
+    path = server.with_name(name)
+    if not os.access(path, os.X_OK):
+        raise ServersMissing(f"{name} is missing beside {server}. Install all of the server's package")
+    return str(path)
 
 
 def prepare_mariadb(process: LocalProcess, programs: Programs, password: str) -> list[str]:

@@ -34,11 +34,13 @@ from tests.processes import (
     docker_server,
     prepare_mariadb,
     prepare_postgresql,
+    prepare_postgresql_at,
+    prepare_standby,
     sweep,
 )
 from tests.provision import MARIADB, POSTGRESQL, Product, Programs, ServersMissing
 
-__all__ = ["Database", "Server", "ServersMissing", "fresh_database", "mariadb", "postgresql"]
+__all__ = ["Database", "Server", "ServersMissing", "fresh_database", "mariadb", "postgresql", "standby"]
 
 WAYS = ("docker", "local", "install", "unpack")
 START_TIMEOUT_S = 60.0
@@ -198,13 +200,39 @@ def fresh_database(server: Server, name: str | None = None) -> Iterator[Database
 
 @contextlib.contextmanager
 def postgresql(
-    *, durable: bool = True, settings: Mapping[str, str] | None = None, ways: Sequence[str] = ()
+    *,
+    durable: bool = True,
+    settings: Mapping[str, str] | None = None,
+    ways: Sequence[str] = (),
+    next_xid: int | None = None,
 ) -> Iterator[Server]:
-    """Run a private PostgreSQL. Not `durable`: no fsync, for tests that don't cut the power."""
+    """Run a private PostgreSQL. Not `durable`: no fsync, for tests that don't cut the power.
+
+    `next_xid` is the 32-bit number that its next transaction gets; only local programs can do that.
+    """
     wanted = {"max_connections": "100", "max_prepared_transactions": "20", "fsync": "on" if durable else "off"}
     wanted |= settings or {}
     words = [word for key, value in wanted.items() for word in ("-c", f"{key}={value}")]
-    with _served("postgresql", POSTGRESQL, words, prepare_postgresql, _ways(ways)) as server:
+    prepare: Prepare = prepare_postgresql
+    chosen = _ways(ways)
+    if next_xid is not None:
+        prepare, chosen = prepare_postgresql_at(next_xid), _without_docker(chosen, "a cluster with a chosen next xid")
+    with _served("postgresql", POSTGRESQL, words, prepare, chosen) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def standby(primary: Server) -> Iterator[Server]:
+    """Run a hot standby of a private PostgreSQL, with the same databases and logins; writes go to the primary."""
+    if primary.programs is None:
+        raise ServersMissing("a standby needs a primary of local programs, and this one runs in a container")
+    # A standby refuses connections when it allows less than its primary did.
+    names = ("max_connections", "max_prepared_transactions", "fsync")
+    words = [word for name in names for word in ("-c", f"{name}={primary.execute(f'SHOW {name}')[0][0]}")]
+    ways = _without_docker(_ways(()), "a standby")
+    with _served(
+        "postgresql", POSTGRESQL, words, prepare_standby(primary.port), ways, password=primary.password
+    ) as server:
         yield server
 
 
@@ -231,11 +259,18 @@ def _ways(ways: Sequence[str]) -> tuple[str, ...]:
     return tuple(ways) or tuple(way.strip() for way in chosen.split(",") if way.strip()) or WAYS
 
 
+def _without_docker(ways: tuple[str, ...], what: str) -> tuple[str, ...]:
+    left = tuple(way for way in ways if way != "docker")
+    if not left:
+        raise ServersMissing(f"{what} needs local programs. Add local, install or unpack to CONNECTOR_TEST_SERVERS")
+    return left
+
+
 @contextlib.contextmanager
 def _served(
-    engine: str, product: Product, settings: list[str], prepare: Prepare, ways: tuple[str, ...]
+    engine: str, product: Product, settings: list[str], prepare: Prepare, ways: tuple[str, ...], *, password: str = ""
 ) -> Iterator[Server]:
-    password = secrets.token_hex(8)
+    password = password or secrets.token_hex(8)
     control, reason = docker_server(engine, settings, password) if "docker" in ways else (None, "not asked for")
     if control is not None:
         server = Server(engine, control.host, control.port, _ADMIN[engine], password, control)

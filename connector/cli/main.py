@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from connector.cli import look, pulls, shared, show
+from connector.cli import look, pulls, shared, show, upgrade
 from connector.errors import ConnectorError
 from connector.observe import log
 
@@ -44,7 +44,7 @@ def cli(context: click.Context, path: Path) -> None:
     context.call_on_close(context.obj.close)
 
 
-for command in (*look.COMMANDS, *pulls.COMMANDS, *show.COMMANDS):
+for command in (*look.COMMANDS, *pulls.COMMANDS, *show.COMMANDS, *upgrade.COMMANDS):
     cli.add_command(command)
 
 

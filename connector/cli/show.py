@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -20,8 +21,9 @@ from connector.cli.shared import (
 )
 from connector.errors import ConfigError
 from connector.model import StreamId
-from connector.runs.promise import sentence
+from connector.runs.promise import label, sentence
 from connector.schedule.daemon import next_run
+from connector.store.lateness import Lateness
 from connector.store.overview import StreamOverview
 
 
@@ -59,6 +61,11 @@ def status(installation: Installation, target: str | None, as_json: bool) -> int
     table(headers, rows)
     for each in streams:
         click.echo(f"{each['stream']}: {each['promise']}")
+        seen = known.get(each["stream"])
+        if seen and seen.lateness and seen.lateness.late:
+            click.echo(f"  {_worst(seen.lateness)}")
+        if each["last_sweep"]:
+            click.echo(f"  last look at every row: {_ago(each['last_sweep'])}")
         if each["error"]:
             click.echo(f"  last error: {each['error']}")
         for lane, pulled in each["open_pulls"].items():
@@ -81,14 +88,33 @@ def _status(app: App, stream_id: StreamId, seen: StreamOverview | None) -> dict[
         "last_run_at": last.started_at if last else None,
         "fresh_as_of": good.started_at if good else None,
         "watermark": (watermark.marks.time or watermark.marks.id) if watermark else None,
-        "level": (watermark.level if watermark else "window"),
-        "promise": sentence(stream, watermark.level) if watermark else sentence(stream),
+        "level": label(stream, watermark.level, watermark) if watermark else None,
+        "promise": sentence(stream, watermark.level, watermark) if watermark else "known after the first pull",
+        "why_no_better": watermark.why if watermark else "",
+        "last_sweep": _moment(watermark.swept.clock_us) if watermark and watermark.swept else None,
         "records": seen.records if seen else 0,
         "quarantined": seen.quarantined if seen else 0,
+        "lateness": asdict(seen.lateness) if seen and seen.lateness else None,
         "open_pulls": {lane: pulled.rows for lane, pulled in seen.open_pulls.items()} if seen else {},
         "next_run": upcoming.strftime("%Y-%m-%d %H:%M %Z"),
         "error": last.error if last else "",
     }
+
+
+def _worst(lateness: Lateness) -> str:
+    most = f"within {_span(lateness.p99_us)} of the mark" if lateness.p99_us else "not late"
+    return f"worst lateness seen: {_span(lateness.max_us)} (99 % of {lateness.rows:,} new versions {most})"
+
+
+def _span(time_us: int) -> str:
+    for size_us, unit in ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s")):
+        if time_us >= size_us:
+            return f"{time_us / size_us:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{time_us / 1_000:g} ms"
+
+
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(us / 1e6, UTC)
 
 
 def _ago(moment: datetime | None) -> str:

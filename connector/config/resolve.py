@@ -42,6 +42,9 @@ EVERY_S = 21_600.0
 
 _UNITS = {
     "look_back": "look_back_s",
+    "slack": "slack_s",
+    "scan_below": "scan_below_bytes",
+    "sweep_every": "sweep_every_s",
     "connect_timeout": "connect_timeout_s",
     "statement_timeout": "statement_timeout_s",
     "read_timeout": "read_timeout_s",
@@ -129,6 +132,7 @@ def _stream(file: ClientFile, name: str, section: StreamSection, levels: tuple[S
         tenant_in_query=tenant == "in_query",
         schedule=_schedule([level.schedule for level in levels if level.schedule is not None]),
         renamed_from=section.renamed_from,
+        replica=file.source.replica,
         **options,
     )
 

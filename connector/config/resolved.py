@@ -91,6 +91,10 @@ class Stream:
     batch_size: int = 10_000
     look_back_s: float = 900.0
     look_back_ids: int = 10_000
+    slack_s: float = 120.0
+    scan_below_bytes: int = 2 * 1024**3
+    sweep_every_s: float = 86_400.0
+    replica: bool = False  # its server is a copy of another one, whose writers it does not show
     max_equal: int = 20_000
     max_rejected: float = 0.5
     retries: int = 3

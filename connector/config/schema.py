@@ -152,6 +152,19 @@ class StreamOptions(Section):
     look_back_ids: Annotated[int, Field(ge=0), WHOLE] | None = Field(
         default=None, description="The same for `by: id`, counted in ids. Default: 10000."
     )
+    slack: Duration | None = Field(
+        default=None,
+        description="Longest time from a row's stamp to its first write, and what clocks may differ by, where the "
+        "database shows writers in flight. Default: 2m.",
+    )
+    scan_below: Size | None = Field(
+        default=None,
+        description="Size up to which a table is looked at as a whole on every pull, where that finds every change. "
+        "Larger ones are looked at above a day before the last pull, and as a whole at a sweep. Default: 2GiB.",
+    )
+    sweep_every: Duration | None = Field(
+        default=None, description="How often a larger table is looked at as a whole. Default: 24h."
+    )
     max_equal: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         default=None, description="Most rows that may share one value of the watermark column. Default: 20000."
     )
@@ -275,6 +288,11 @@ class SourceSection(Section):
     )
     time_zone: TimeZone | None = Field(
         default=None, description="Time zone that this database's timestamps without one mean. Default: UTC."
+    )
+    replica: bool = Field(
+        default=False,
+        description="true for a replica that can't be recognised as one: it does not show the writers that are still "
+        "at work on its primary. Default: false.",
     )
     tls: TlsSection = Field(default=TlsSection(), description="Encryption of the connection.")
     limits: LimitsSection = Field(default=LimitsSection(), description="What the client's database is asked to bear.")

@@ -13,7 +13,7 @@ from connector.core.fingerprint import fingerprint
 from connector.core.validate import NORMALISER, Judged, Plan, plan
 from connector.errors import KeyViolation, StreamStopped, named
 from connector.model import Batch, Counters, OpenPull, StreamId, Watermark
-from connector.store.intake import FIELD, FINGERPRINT, KEY, ROW, ROW_KEY, RULE, Intake, nothing_refused
+from connector.store.intake import FIELD, FINGERPRINT, KEY, LATE, ROW, ROW_KEY, RULE, Intake, nothing_refused
 
 RunT_contra = TypeVar("RunT_contra", contravariant=True)
 RunT = TypeVar("RunT")
@@ -72,7 +72,8 @@ def ingest(  # noqa: PLR0917 - in the order that things travel, the same at ever
     `batch.rows` has one column for each of `batch.columns`, named after the entity's field that it feeds; a name that
     the entity doesn't have becomes a custom attribute. Besides them it has `_key`, the source's own key as text
     (null without one), and for streams without a key `_watermark`. Values are either what the database writes as
-    text, or typed columns; a record is the same from both. Readers give years outside 0001 to 9999 as text.
+    text, or typed columns; a record is the same from both. Readers give years outside 0001 to 9999 as text. `_late` may
+    say how far below the mark of the pull before each row lay (Int64, microseconds); it becomes part of no record.
 
     A row that breaks a rule is refused with its reason and stops nothing, until there are too many. The store decides
     what is new, different or known. A batch may be given again: what was taken already is counted as unchanged.
@@ -155,11 +156,12 @@ def _records(feed: Feed, batch: Batch, judged: Judged, row_keys: pl.Series) -> p
         identities = records.select(_identity(feed.entity.identity))[KEY]
     else:
         identities = _own_names(feed, batch.rows.filter(taken), prints, keys)
-    records = records.select(identities.alias(KEY), prints.alias(FINGERPRINT), keys.alias(ROW_KEY), pl.all())
+    late = [batch.rows[LATE].filter(taken)] if LATE in batch.rows.columns else []
+    records = records.select(identities.alias(KEY), prints.alias(FINGERPRINT), keys.alias(ROW_KEY), *late, pl.all())
     if identities.n_unique() == identities.len():
         return records
     if not feed.key:
-        # Whole rows may repeat in a table without a key; they are one record.
+        # Whole rows may repeat in a table without a key; they are one record, as late as the first of them.
         records = records.unique([KEY, FINGERPRINT], keep="first", maintain_order=True)
         if records[KEY].n_unique() == records.height:
             return records

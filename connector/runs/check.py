@@ -67,7 +67,7 @@ def _look(stream: Stream, entity: Entity, session: Session) -> list[Finding]:
     findings += [Finding(name, *finding) for finding in (*_key(stream, layout, facts), *_tenant(stream, layout))]
     findings += [Finding(name, *finding) for finding in (*_index(layout, facts), *_watermark(stream, layout))]
     findings += [Finding(name, *finding) for finding in _size(stream, layout, session)]
-    return [*findings, Finding(name, Grade.OK, f"level {sentence(stream)}")]
+    return [*findings, *_level(stream, layout, session)]
 
 
 def _missing(stream: Stream, facts: TableFacts | None) -> list[tuple[str, str]]:
@@ -136,6 +136,14 @@ def _watermark(stream: Stream, layout: Layout) -> list[tuple[Grade, str, str]]:
         "refuse": "a reason to stop the stream",
     }
     return [(Grade.OK, what + handled[stream.null_watermarks], "")]
+
+
+def _level(stream: Stream, layout: Layout, session: Session) -> list[Finding]:
+    survey = session.survey(layout, stream)
+    promise = Finding(str(stream.id), Grade.OK, f"level {sentence(stream, survey.level)}")
+    if not survey.why:
+        return [promise]
+    return [promise, Finding(str(stream.id), Grade.OK, f"no better level, since {survey.why}", survey.remedy)]
 
 
 def _size(stream: Stream, layout: Layout, session: Session) -> list[tuple[Grade, str, str]]:

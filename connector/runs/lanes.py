@@ -13,11 +13,15 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+import polars as pl
+
 from connector.config.resolved import Stream
 from connector.errors import ConfigError, StreamStopped
-from connector.model import LIVE, Bound, Kind, OpenPull, Watermark
-from connector.source import horizon
-from connector.source.layout import Layout
+from connector.model import LIVE, Batch, Bound, Kind, Level, OpenPull, Watermark
+from connector.runs.promise import span as spoken
+from connector.source import holes, horizon, window
+from connector.source.horizon import Opening
+from connector.source.layout import WATERMARK, Layout
 from connector.source.reader import Reader
 
 ROWS_WITHOUT_START = 10_000_000
@@ -44,49 +48,171 @@ class Range:
         return Range(first or None, last or None)
 
 
-def resume(stored: OpenPull | None, layout: Layout) -> OpenPull | None:
-    """Return an open pull to go on with, or None when there is none or its columns have changed since."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a live pull begins. `done`: the stream starts here, and nothing is to be read."""
+
+    open_pull: OpenPull
+    done: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def resume(stored: OpenPull | None, reader: Reader) -> OpenPull | None:
+    """Return an open pull to go on with, or None when its columns, its server or its row versions are gone."""
+    layout, survey = reader.layout, reader.survey
     if stored is None or stored.keyset != layout.keyset or stored.opened.basis != layout.basis:
         return None
-    return replace(stored, snapshots=stored.snapshots + 1)
+    if horizon.other_server(stored.opened, survey):
+        return None
+    if survey.level.exact or not stored.opened.level.exact:
+        return replace(stored, snapshots=stored.snapshots + 1)
+    if stored.since is not None:
+        return None
+    weaker = replace(horizon.without_versions(stored.opened), level=survey.level, why=survey.why)
+    return replace(stored, opened=weaker, snapshots=stored.snapshots + 1)
 
 
-def usable(stored: Watermark | None, layout: Layout) -> Watermark | None:
-    """Return the watermark unless its marks are values of another column or relation."""
-    return stored if stored is not None and stored.basis == layout.basis else None
+def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> Beginning:
+    """Open the first snapshot of a live pull.
 
-
-def begin_live(reader: Reader, stream: Stream, stored: Watermark | None, *, new: bool) -> tuple[OpenPull, bool]:
-    """Open the first snapshot of a live pull; True when the stream starts here and nothing is to be read.
-
-    `new` tells a stream that was never pulled from one whose marks have become useless: that one is read from its
-    beginning even with `start: now`, since what changed since its last pull is not known.
+    A stream whose marks have become useless is read from its beginning even with `start: now`, since what changed since
+    its last pull is not known.
     """
-    layout = reader.layout
-    lower = horizon.lower_bound(stored, layout.window)
-    if lower is None and stream.start not in (None, "beginning", "now"):
-        lower = Bound(checked(str(stream.start), reader))
-    opening = reader.opening(lower)
-    opened = reader.conclude(stored, opening, lower)
+    layout, survey = reader.layout, reader.survey
+    known, warnings = _known(stored, reader)
+    lower = _lower(known, reader, stream)
+    opening = reader.opening(known, lower)
+    if known is not None and horizon.behind(known, opening.sight.ceiling) and survey.standby:
+        raise horizon.lagging()
+    if known is not None and _restored(known, reader, opening):
+        warnings.append("the server was set up anew from an older state: the stream was read from its start")
+        known, lower = None, _lower(None, reader, stream)
+    reach = horizon.reach(
+        known,
+        lower,
+        survey,
+        opening.sight,
+        layout.window,
+        clock_us=opening.clock_us,
+        sweep_us=round(stream.sweep_every_s * 1_000_000),
+        spans=reader.spans,
+    )
+    by_time = reach.since is None and not reach.everything
+    opened = reader.conclude(known, opening, reach.lower if by_time else None)
+    if known is None or reach.everything:
+        opened = horizon.swept(opened, survey, opening.clock_us)
+    if known is None:
+        opened = replace(opened, start=_start(stream, opened, reader, new=stored is None))
     upper = None if opening.furthest is None else Bound(opening.furthest)
-    open_pull = OpenPull(opened, lower, upper, keyset=layout.keyset)
-    if new and stream.start == "now":
-        return open_pull, True
-    if new and stream.start is None:
-        expected = reader.estimate(open_pull)
-        if expected is not None and expected > ROWS_WITHOUT_START:
-            raise ConfigError(
-                f"a first pull would read about {expected:,} rows, and the stream does not say where to start",
-                remedy="Set start: beginning, now, or a value of the watermark column",
-            )
-    return open_pull, False
+    open_pull = OpenPull(opened, reach.lower, upper, keyset=layout.keyset, since=reach.since)
+    open_pull = _by_ids(open_pull, known, reader, stream)
+    warnings += [*opening.sight.warnings, *_level_changed(stored, opened)]
+    done = stored is None and stream.start == "now"
+    if stored is None and stream.start is None:
+        _require_start(reader, open_pull)
+    return Beginning(open_pull, done, tuple(warnings))
+
+
+def _known(stored: Watermark | None, reader: Reader) -> tuple[Watermark | None, list[str]]:
+    """Return the watermark if its marks are values of this column, relation and server."""
+    if stored is None:
+        return None, []
+    if stored.basis != reader.layout.basis:
+        return None, ["the watermark column or its table has changed: the stream was read from its start"]
+    other = horizon.other_server(stored, reader.survey)
+    if other is not None:
+        return None, [f"another server or database answers (its {other} differs): the stream was read from its start"]
+    return stored, []
+
+
+def _lower(known: Watermark | None, reader: Reader, stream: Stream) -> Bound | None:
+    if known is None and stream.start not in (None, "beginning", "now"):
+        return Bound(checked(str(stream.start), reader))
+    return horizon.lower_bound(known, reader.layout.window, reader.survey)
+
+
+def _restored(known: Watermark, reader: Reader, opening: Opening) -> bool:
+    if horizon.behind(known, opening.sight.ceiling):
+        return True
+    return horizon.set_up_anew(known, opening.newest, reader.survey, reader.layout.window)
+
+
+def _start(stream: Stream, opened: Watermark, reader: Reader, *, new: bool) -> str | None:
+    """Return the value below which the stream leaves rows out; `now` reaches back over what was just being written."""
+    if stream.start in (None, "beginning") or (stream.start == "now" and not new):
+        return None
+    if stream.start != "now":
+        return checked(str(stream.start), reader)
+    bound = window.lower_bound(replace(opened, sighting=window.just_seen(opened)), reader.layout.window)
+    return None if bound is None else bound.value
+
+
+def _by_ids(open_pull: OpenPull, known: Watermark | None, reader: Reader, stream: Stream) -> OpenPull:
+    """Let a pull by unique ids read what lies above its mark and the holes below, where versions tell no better."""
+    opened, layout = open_pull.opened, reader.layout
+    if stream.by != "id" or not layout.unique_ids or opened.level.exact or open_pull.since is not None:
+        return replace(open_pull, opened=replace(opened, holes=None))
+    mark = None if known is None else known.marks.id
+    if known is None or known.holes is None or known.sighting is None or mark is None:
+        newest = opened.marks.id
+        edge = None if newest is None else int(newest) - layout.window.look_back_ids - 1
+        return replace(open_pull, edge=edge, opened=replace(opened, holes=()))
+    wide = horizon.effective(layout.window, known)
+    left = holes.alive(known.holes, known.sighting.clock_us, wide.look_back_us)
+    lower = Bound(mark, inclusive=False)
+    return replace(open_pull, lower=lower, holes=left, edge=int(mark), opened=replace(opened, holes=left))
+
+
+def advanced(at: OpenPull, batch: Batch) -> OpenPull:
+    """Return an open pull after a batch."""
+    nulls = at.nulls or (batch.position is not None and batch.position.watermark is None)
+    at = replace(at, position=batch.position, nulls=nulls, rows=at.rows + batch.rows.height)
+    found, sighting = at.opened.holes, at.opened.sighting
+    if found is None or at.edge is None or sighting is None:
+        return at
+    ids = batch.rows[WATERMARK].drop_nulls().cast(pl.Int128)
+    found = holes.after(found, at.edge, ids, sighting.clock_us)
+    edge = at.edge if ids.is_empty() else max(at.edge, int(ids[-1]))
+    if batch.last and at.opened.marks.id is not None:
+        found = holes.closed(found, edge, int(at.opened.marks.id), sighting.clock_us)
+    return replace(at, edge=edge, opened=replace(at.opened, holes=found))
+
+
+def settle(opened: Watermark, reader: Reader, latest_us: int) -> tuple[Watermark, list[str]]:
+    """Return the marks of a finished pull, with a longer look-back where rows came nearly too late, and what to say."""
+    span = horizon.effective(reader.layout.window, opened)
+    if opened.level is not Level.WINDOW or 2 * latest_us <= span.look_back_us:
+        return opened, []
+    late = f"a row became visible {spoken(latest_us / 1e6)} late, and look_back is {spoken(span.look_back_us / 1e6)}"
+    grown_us = horizon.grown(reader.layout.window, opened, latest_us)
+    if grown_us == opened.look_back_us:
+        return opened, [late]
+    doubled = f"{late}: it is {spoken(grown_us / 1e6)} from now on; a backfill finds what came later still"
+    return replace(opened, look_back_us=grown_us), [doubled]
+
+
+def _require_start(reader: Reader, open_pull: OpenPull) -> None:
+    expected = reader.estimate(open_pull)
+    if expected is not None and expected > ROWS_WITHOUT_START:
+        raise ConfigError(
+            f"a first pull would read about {expected:,} rows, and the stream does not say where to start",
+            remedy="Set start: beginning, now, or a value of the watermark column",
+        )
+
+
+def _level_changed(stored: Watermark | None, opened: Watermark) -> list[str]:
+    if stored is None or stored.level is opened.level:
+        return []
+    if opened.level.weaker_than(stored.level):
+        return [f"the level fell from {stored.level} to {opened.level}: {opened.why or 'the table has grown'}"]
+    return [f"the level rose from {stored.level} to {opened.level}; what was missed before is found by a backfill"]
 
 
 def begin_backfill(reader: Reader, range_: Range) -> OpenPull:
     """Open the first snapshot of a backfill; an open end stops at what that snapshot holds."""
     layout = reader.layout
     lower = None if range_.from_ is None else Bound(checked(range_.from_, reader))
-    opened = reader.conclude(None, reader.opening(lower), lower)
+    opened = reader.conclude(None, reader.opening(None, lower, writers=False), lower)
     newest = opened.marks.time or opened.marks.id
     upper = None if newest is None else Bound(newest)
     if range_.to is not None:
@@ -111,9 +237,9 @@ def refuse_nulls(stream: Stream, reader: Reader) -> None:
 
 def _last(value: str, reader: Reader) -> Bound:
     """Return a range's last value as its upper end; a day given for a column of finer time is meant to its end."""
-    window = reader.layout.window
-    stamp = horizon.read_stamp(value, window) if window.column.kind.temporal else None
-    if stamp is None or stamp.unit_us < horizon.DAY_US or window.column.kind is Kind.DATE:
+    kind = reader.layout.watermark.kind
+    stamp = window.read_stamp(value, reader.layout.window) if kind.temporal else None
+    if stamp is None or stamp.unit_us < window.DAY_US or kind is Kind.DATE:
         return Bound(checked(value, reader))
     return Bound(checked((date.fromisoformat(value[:10]) + timedelta(days=1)).isoformat(), reader), inclusive=False)
 
@@ -123,9 +249,9 @@ def checked(value: str, reader: Reader) -> str:
 
     A time with an offset is moved into the column's own zone; one without means that zone already.
     """
-    column, window = reader.layout.watermark, reader.layout.window
+    column = reader.layout.watermark
     if column.kind.temporal:
-        stamp = horizon.read_stamp(value, window)
+        stamp = window.read_stamp(value, reader.layout.window)
         if stamp is None:
             raise ConfigError(
                 f"the value given for {column.name} is no date or time",

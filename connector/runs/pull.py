@@ -37,6 +37,7 @@ from connector.runs import lanes
 from connector.runs.job import Job, Tick
 from connector.runs.lanes import Range
 from connector.runs.timing import Stages, TimedStore
+from connector.source import horizon
 from connector.source.layout import Layout
 from connector.source.reader import Reader
 from connector.source.session import Session
@@ -123,8 +124,16 @@ def _attempt(job: Job, run: Run, tally: Tally) -> Watermark | None:
             reader, open_pull, done = _open(job, run, session, range_, tally)
             tally.level = open_pull.opened.level
             lanes.refuse_nulls(job.stream, reader)
-            if done or _drain(job, run, reader, open_pull, tally):
-                return open_pull.opened if range_ is None and not tally.moved else None
+            ended = open_pull if done else _drain(job, run, reader, open_pull, tally)
+        if ended is not None:
+            return None if range_ is not None else _to_store(ended.opened, reader, tally)
+
+
+def _to_store(opened: Watermark, reader: Reader, tally: Tally) -> Watermark | None:
+    """Return the watermark that is left to store: none when the last batch took it along as it is."""
+    settled, warnings = lanes.settle(opened, reader, tally.counters.late_us)
+    tally.warnings += warnings
+    return None if tally.moved and settled == opened else settled
 
 
 def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tally) -> tuple[Reader, OpenPull, bool]:
@@ -136,22 +145,22 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tal
     with tally.stages.timed("read"):
         layout = session.layout(job.stream, frozenset(job.entity.by_name))
         before = order_now if range_ is not None else lambda: None
-        reader = Reader(session, job.stream, layout, before)
+        reader = Reader(session, job.stream, layout, session.survey(layout, job.stream), before)
         tally.ordered = 0
-        stored = lanes.resume(job.store.open_pull(run.row, run.lane), layout)
+        stored = lanes.resume(job.store.open_pull(run.row, run.lane), reader)
+        watermark = None if range_ is not None else job.store.watermark(run.row)
+        reader.previous = watermark if watermark is not None and watermark.basis == layout.basis else None
         if stored is not None:
             return reader, stored, False
         if range_ is not None:
             return reader, lanes.begin_backfill(reader, range_), False
-        watermark = job.store.watermark(run.row)
-        known = lanes.usable(watermark, layout)
-        if watermark is not None and known is None:
-            tally.warnings.append("the watermark column or its table has changed: the stream was read from its start")
-        return reader, *lanes.begin_live(reader, job.stream, known, new=watermark is None)
+        beginning = lanes.begin_live(reader, job.stream, watermark)
+        tally.warnings += beginning.warnings
+        return reader, beginning.open_pull, beginning.done
 
 
-def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally) -> bool:
-    """Read to the end; False when a backfill has to leave its connection to a live run first."""
+def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally) -> OpenPull | None:
+    """Read to the end and return how it ended; None when a backfill has to leave its connection to a live run first."""
     range_ = Range.of(run.lane)
     feed = _feed(job, reader.layout)
     store = TimedStore(job.store, tally.stages)
@@ -160,10 +169,12 @@ def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally
     batches = reader.batches(open_pull, nulls=lanes.reads_nulls(job.stream, reader.layout, range_))
     while True:
         if _in_the_way(job, run, range_):
-            return False
+            return None
         with tally.stages.timed("read"):
             batch = next(batches)
-        at = _advanced(at, batch)
+        at = lanes.advanced(at, batch)
+        if reader.capped_by_time:
+            at = replace(at, opened=horizon.without_versions(at.opened))
         if batch.rows.height:
             if range_ is None and tally.ordered != reader.snapshots:
                 tally.order = job.store.next_read_order(run)
@@ -175,14 +186,9 @@ def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally
         job.watch(Tick(tally.counters, at.rows, expected))
         if batch.last:
             tally.warnings += reader.warnings
-            return True
+            return at
         if job.stop.is_set():
             raise Stopped
-
-
-def _advanced(at: OpenPull, batch: Batch) -> OpenPull:
-    nulls = at.nulls or (batch.position is not None and batch.position.watermark is None)
-    return replace(at, position=batch.position, nulls=nulls, rows=at.rows + batch.rows.height)
 
 
 def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Tally) -> Progress:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -16,6 +16,9 @@ from connector.config.resolved import Source
 from connector.errors import ConnectorError
 from connector.model import Column, Kind
 from connector.source.select import Select, Statement
+
+if TYPE_CHECKING:
+    from connector.source.horizon import Horizon
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class TableFacts:
     indexes: tuple[tuple[str, ...], ...]
     view: bool
     any_case: bool = False  # column names are the same in any case
+    storage: str = ""  # what keeps the rows, in the engine's own word
+    whole: bool = True  # the login may read every column, and what the engine keeps beside them
+    size_bytes: int = 0
+    born: str = ""  # changes when the table is made anew
 
     def named(self, column: str) -> str | None:
         """Return the column's name as the catalogue writes it, or None when there is none."""
@@ -66,6 +73,9 @@ class Dialect(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def horizon(self) -> Horizon: ...
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:

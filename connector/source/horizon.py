@@ -1,239 +1,328 @@
-"""What can still become visible below the newest value, and therefore where the next pull has to begin.
+"""What can still become visible below the newest value: the contract of the engines' horizons, and their common rules.
 
-The maximum that a pull saw is no safe place to go on from: a transaction that took its stamp or id earlier may commit
-later. So a pull stores *marks*, the next one re-reads from below them, and the ledger drops what was already taken.
+The maximum that a pull saw is no safe place to go on from: a transaction that took its stamp, id or version earlier may
+commit later. So a pull stores *marks* below which nothing can still become visible, the next one reads again from
+there, and the ledger drops what was already taken. How low a mark must be, each engine tells as well as it can:
 
-This module holds the rules of the level **window**, which every engine can keep: rows that become visible later than
-`look_back` after they were stamped are found only at a reconciliation. Exact and bounded levels are the dialects' own.
+| level        | the engine shows                               | the next pull reads                                  |
+|--------------|------------------------------------------------|------------------------------------------------------|
+| exact        | which transaction wrote a row                  | versions that the last snapshot can't have seen      |
+| exact within | the same; the table is too large to look at    | the same above a floor; at a sweep all of them       |
+| bounded      | the stamps of writers in flight                | from the lowest such stamp, less the slack           |
+| window       | nothing                                        | from a look-back below the newest value (window.py)  |
 
-    mark     M, the newest value at or below the database's clock, read in a pull's first snapshot
-    clock    C, the database's clock (UTC) at that snapshot
-    seen     the clock when M was first seen at its present value
-    read     the clock when the window below M was last read
-    lag      the least C - M of all pulls: stamps are never further behind the database's clock than that
+A run goes through it in this order, over one connection:
 
-The next pull reads from `M - look_back` on, unless the window is closed; then it reads what lies strictly above M, and
-a quiet table costs no row. A window is closed
+    survey    who is this server, what may this login see, which level does that allow; asked anew on every run
+    before    what must be asked before the snapshot opens: writers in flight
+    within    the first things asked in the snapshot: its edges, and whether a writer in flight has committed by now
+    conclude  the marks of this pull; *all* that could be had, whatever the level, so that a level that is lost or
+              gained goes on from the newest mark which both levels share
 
-  * by time:    read - seen >= look_back. Whatever the stamps mean, it was read after it could still fill;
-  * by stamps:  read - M > look_back + lag, of which at most 27 hours count: no wrong zone explains more;
-  * for now:    read - M > look_back while M is the first mark ever, so that an old table is not read again at once. It
-                is read once more when it has closed by time; and should newer values appear before and not disprove
-                the lag, the mark is held, so that the next pull reads from below it.
-
-Naive stamps repeat an hour when summer time ends: the window then reaches back over that hour, and closes that much
-later. A coarse unit (a DATE) closes only when the unit is over. Values beyond the database's clock (a future date,
-`infinity`, the year 15000) are delivered but never become a mark. Integers have no clock: there the window is
-`look_back_ids` wide and closes by time alone.
+Marks belong to a server. On another one (or after a restore) they mean nothing, and the stream is read from its start;
+on a replica that is behind what was already read nothing is new, and the pull waits for it.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation, localcontext
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from connector.model import Bound, Column, Kind, Level, Marks, Sighting, Watermark
+from connector.config.resolved import Stream
+from connector.errors import SourceUnavailable
+from connector.model import Bound, Kind, Level, Sweep, Watermark
+from connector.source.layout import Layout
+from connector.source.select import Statement
+from connector.source.window import HOUR_US, Window, fold_us, later, read_stamp, write_stamp
+from connector.source.window import conclude as conclude_window
+from connector.source.window import lower_bound as window_bound
 
-STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?)?")
-SECOND_US = 1_000_000
-HOUR_US = 3_600 * SECOND_US
-DAY_US = 24 * HOUR_US
-ZONES_US = 27 * HOUR_US
-"""Two zones lie at most 26 hours apart, and summer time may add one."""
-WIDEST_NUMBER = 2_000
-"""Digits to reckon with: more than any engine's numbers have, so that nothing is rounded."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Ask = Callable[[Statement], list[tuple[Any, ...]]]
+"""Runs a statement on the run's connection and returns its rows; raises SourceRefused when the login may not."""
+
+Span = tuple[str, str]
+"""A range of stamps as the watermark column writes them, up to the database's clock."""
+
+FLOOR_US = 24 * HOUR_US
+"""How far below the last pull a floored pull looks for changed rows."""
+FLOOR_MARGIN_US = 2 * HOUR_US
+"""What naive local clocks may go back by around a change to or from summer time, either side."""
+FIRST_LOOK_BACK_US = 24 * HOUR_US
+"""How far below the clock writers in flight are looked for when no earlier pull did."""
+TRACE_S = 60
+MOST_LOOK_BACK_US = 7 * 24 * HOUR_US
+"""A look-back that grew does not grow further than this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """How a stream's column is read back: the column, what its naive values mean, and how far to look back."""
+class Survey:
+    """What a login can hold for one stream on one server.
 
-    column: Column
-    zone: ZoneInfo
-    look_back_us: int
-    look_back_ids: int
+    `why` names what stands in the way of a better level, `remedy` what would help; both empty at the best there is.
+    `server` is its identity, and `traces` what changes besides when a backup is restored in its place. `bounds` says
+    that stamps of writers in flight can be had, `floored` that looking at every row is too much for each pull.
+    """
+
+    level: Level
+    server: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+    remedy: str = ""
+    traces: Mapping[str, str] = field(default_factory=dict)
+    standby: bool = False
+    versions: str = ""  # the mark that row versions are compared with; empty where they can't be told
+    bounds: bool = False
+    floored: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)  # the dialect's own
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """A temporal value: the latest instant it may mean, its resolution, and how it is written."""
+class Sight:
+    """What a first snapshot and the moments before it showed of other writers.
 
-    instant_us: int
-    unit_us: int
-    ambiguous_us: int  # how much earlier it may have been, at the end of summer time
-    separator: str
-    digits: int
-    suffix: str
+    Versions that the snapshot can't see lie at or above `version`, those at or above `ceiling` it certainly can't.
+    No writer in flight has a stamp below `low_us`, None when they can't be seen. `held`: see Watermark.
+    """
 
-
-def micros(moment: datetime) -> int:
-    """Return microseconds since 1970, exactly."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def parse_clock(text: str) -> int:
-    """Return microseconds since 1970 from `YYYY-MM-DD HH:MM:SS.ffffff` in UTC."""
-    return micros(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    version: str | None = None
+    ceiling: str | None = None
+    low_us: int | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    seen: Mapping[str, Any] = field(default_factory=dict)  # the dialect's own, from before the snapshot
 
 
-def read_stamp(text: str, window: Window) -> Stamp | None:
-    """Read a database's text of a date or timestamp; None for what no calendar holds (infinity, zero dates)."""
-    found = STAMP.fullmatch(text)
-    if found is None:
-        return None
-    day, _, time, *_ = found.groups()
-    try:
-        naive = datetime.fromisoformat(f"{day} {time or '00:00:00'}")
-        return _stamp(naive, found.groups(), window)
-    except (ValueError, OverflowError):  # no such day; or one at an end of the calendar, moved over it by its zone
-        return None
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the first snapshot of a pull saw: the clock, the newest watermark at or below it, and of other writers.
+
+    `furthest` is where a pull ends whose engine can't hold a snapshot over several batches; else None.
+    """
+
+    clock_us: int
+    newest: str | None
+    furthest: str | None = None
+    sight: Sight = field(default_factory=Sight)
 
 
-def _stamp(naive: datetime, parts: tuple[str | None, ...], window: Window) -> Stamp:
-    _, separator, time, fraction, suffix = parts
-    fraction_us = int((fraction or "").ljust(6, "0")[:6] or 0)
-    digits = len(fraction or "")
-    unit_us = DAY_US if time is None else max(1, 10 ** (6 - digits)) if digits < 6 else 1
-    early = late = naive.replace(tzinfo=UTC)
-    if window.column.kind in (Kind.TIMESTAMP, Kind.DATE) and not suffix:
-        early, late = naive.replace(tzinfo=window.zone), naive.replace(tzinfo=window.zone, fold=1)
-    elif suffix and suffix != "Z":
-        early = late = datetime.fromisoformat(f"{naive.isoformat()}{suffix}")
-    bounds = sorted((micros(early.astimezone(UTC)), micros(late.astimezone(UTC))))
-    return Stamp(
-        bounds[1] + fraction_us, unit_us, bounds[1] - bounds[0], separator or " ", min(digits, 6), suffix or ""
+class Horizon(Protocol):
+    """One engine's horizon. Stateless."""
+
+    def survey(self, ask: Ask, found: Layout, stream: Stream) -> Survey:
+        """Return the best level that this login can hold for this stream here."""
+        ...
+
+    def before(self, ask: Ask, found: Layout, survey: Survey, previous: Watermark | None, span: Span) -> Sight:
+        """Look for writers in flight, before the snapshot, whose stamps lie in `span`; earlier ones have ended."""
+        ...
+
+    def within(self, ask: Ask, found: Layout, survey: Survey, sight: Sight) -> Sight:
+        """Complete what was seen before by what the snapshot shows of itself."""
+        ...
+
+    def spans(self, since: str, ceiling: str) -> bool:
+        """Say whether versions between two marks can still be told from others."""
+        ...
+
+
+class NoHorizon:
+    """The horizon of an engine that shows nothing of other writers."""
+
+    def __init__(self, identity: Statement, why: str) -> None:
+        self._identity, self._why = identity, why
+
+    def survey(self, ask: Ask, found: Layout, stream: Stream) -> Survey:
+        return Survey(Level.WINDOW, {"database": str(ask(self._identity)[0][0])}, self._why)
+
+    def before(self, ask: Ask, found: Layout, survey: Survey, previous: Watermark | None, span: Span) -> Sight:
+        return Sight()
+
+    def within(self, ask: Ask, found: Layout, survey: Survey, sight: Sight) -> Sight:
+        return sight
+
+    def spans(self, since: str, ceiling: str) -> bool:
+        return False
+
+
+# -- whose marks
+
+
+def other_server(stored: Watermark, survey: Survey) -> str | None:
+    """Say what shows that the marks were taken on another server, or None when nothing does."""
+    for name, value in stored.server.items():
+        if survey.server.get(name, value) != value:
+            return name
+    return None
+
+
+def set_up_anew(stored: Watermark, newest: str | None, survey: Survey, window: Window) -> bool:
+    """Say whether the newest value went back *and* the server shows traces of a restore; deletes do only the former."""
+    mark = stored.marks.time or stored.marks.id
+    if mark is None or not any(_differ(stored.traces.get(name, now), now) for name, now in survey.traces.items()):
+        return False
+    return newest is None or later(mark, newest, window)
+
+
+def _differ(before: str, now: str) -> bool:
+    """Compare two traces; times in seconds may be rounded differently."""
+    if before.isdigit() and now.isdigit():
+        return abs(int(before) - int(now)) > TRACE_S
+    return before != now
+
+
+def behind(stored: Watermark, ceiling: str | None) -> bool:
+    """Say whether this snapshot lies before the one that the marks were taken in."""
+    return ceiling is not None and stored.ceiling is not None and int(ceiling) < int(stored.ceiling)
+
+
+def lagging() -> SourceUnavailable:
+    return SourceUnavailable(
+        "the server is behind what was already read, as a replica is that lags",
+        remedy="Nothing was taken; the next run tries again. If it lasts, look at the replication",
     )
 
 
-def write_stamp(instant_us: int, window: Window, like: Stamp | None) -> str:
-    """Write an instant in the column's own terms, rounded down to the resolution of `like`."""
-    moment = EPOCH + timedelta(microseconds=instant_us)
-    if window.column.kind in (Kind.TIMESTAMP, Kind.DATE) and not (like and like.suffix):
-        moment = moment.astimezone(window.zone)
-    elif like and like.suffix not in ("", "Z"):
-        moment = moment.astimezone(datetime.fromisoformat(f"2000-01-01 00:00:00{like.suffix}").tzinfo)
-    if window.column.kind is Kind.DATE or (like and like.unit_us == DAY_US):
-        return moment.date().isoformat()
-    separator, digits, suffix = (like.separator, like.digits, like.suffix) if like else (" ", 6, "")
-    text = moment.replace(tzinfo=None).isoformat(separator, "seconds")
-    return text + (f".{moment.microsecond:06d}"[: digits + 1] if digits else "") + suffix
+# -- where a pull begins
 
 
-def number(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal(0)
-
-
-def beyond(text: str, clock_us: int, window: Window) -> bool:
-    """Say whether a value lies past the database's clock, or past all numbers, and so must not become a mark."""
-    if not window.column.kind.temporal:
-        return not number(text).is_finite()
-    stamp = read_stamp(text, window)
-    if stamp is None:
-        return not (text.startswith(("-", "0")) or text.endswith("BC"))  # -infinity, zero dates, year 1, BC
-    return stamp.instant_us - stamp.ambiguous_us > clock_us
-
-
-def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
-    """Return where the next pull has to begin; None when nothing has been seen yet."""
-    mark = None if watermark is None else _mark(watermark)
-    if watermark is None or mark is None or watermark.sighting is None:
+def lower_bound(known: Watermark | None, window: Window, survey: Survey) -> Bound | None:
+    """Return where a pull in the order of the watermark begins; None when nothing has been seen yet."""
+    if known is None:
         return None
-    if _closed(mark, watermark.sighting, window) is not None:
-        return Bound(mark, inclusive=False)
-    if not window.column.kind.temporal:
-        with localcontext(prec=WIDEST_NUMBER):
-            return Bound(format(number(mark) - window.look_back_ids, "f"))
-    stamp = read_stamp(mark, window)
-    if stamp is None:
-        return Bound(mark)
-    earliest_us = stamp.instant_us - stamp.ambiguous_us - window.look_back_us
+    low_us = None if known.sighting is None else known.sighting.low_us
+    if low_us is None or not survey.bounds:
+        return window_bound(known, effective(window, known))
+    narrow = replace(window, look_back_us=window.slack_us)
+    bound = window_bound(known, narrow)
+    mark = known.marks.time
+    if bound is None or mark is None:
+        return bound
+    floor = _instant_bound(low_us - window.slack_us, mark, window)
+    return floor if _lower(floor, bound, window) else bound
+
+
+def effective(window: Window, known: Watermark | None) -> Window:
+    """Return the window with the look-back that the stream has grown to."""
+    grown_us = 0 if known is None else known.look_back_us
+    return replace(window, look_back_us=max(window.look_back_us, grown_us))
+
+
+def grown(window: Window, known: Watermark | None, late_us: int) -> int:
+    """Return the look-back after a pull whose latest row was that late: doubled beyond four fifths of it, else 0.
+
+    Rows later than the look-back are not seen at all, so one that comes near to it stands for others behind it.
+    """
+    span_us = effective(window, known).look_back_us
+    if 5 * late_us > 4 * span_us:
+        return max(span_us, min(2 * span_us, MOST_LOOK_BACK_US))
+    return 0 if known is None else known.look_back_us
+
+
+def _instant_bound(instant_us: int, like: str, window: Window) -> Bound:
+    """Return the bound at an instant in the column's own terms, an ambiguous local hour taken from its first time."""
+    stamp = read_stamp(like, window)
+    margin_us = 0 if stamp is None else stamp.unit_us
+    if window.column.kind in (Kind.TIMESTAMP, Kind.DATE):
+        margin_us += fold_us(instant_us, window)
     try:
-        return Bound(write_stamp(earliest_us - _fold_us(earliest_us, window), window, stamp))
-    except OverflowError:  # at the beginning of the calendar nothing lies further back
-        return Bound(mark)
+        return Bound(write_stamp(instant_us - margin_us, window, stamp))
+    except OverflowError:
+        return Bound(like)
+
+
+def _lower(one: Bound, other: Bound, window: Window) -> bool:
+    left, right = read_stamp(one.value, window), read_stamp(other.value, window)
+    if left is None or right is None:
+        return False
+    return left.instant_us - left.ambiguous_us <= right.instant_us - right.ambiguous_us
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a live pull reads: versions `since` a mark (then `lower` is a floor), or else everything from `lower` on."""
+
+    lower: Bound | None
+    since: str | None = None
+    everything: bool = False  # no change made before this pull can be missing after it
+
+
+def reach(
+    known: Watermark | None,
+    lower: Bound | None,
+    survey: Survey,
+    sight: Sight,
+    window: Window,
+    *,
+    clock_us: int,
+    sweep_us: int,
+    spans: Callable[[str, str], bool],
+) -> Reach:
+    """Decide what a live pull reads, given the marks it goes on from and its first snapshot's edges.
+
+    Where versions are too far apart to be told from each other, everything is read.
+    """
+    since = None if known is None else version_of(known, survey)
+    if known is None or since is None or sight.ceiling is None or not survey.level.exact:
+        return Reach(lower)
+    start = None if known.start is None else Bound(known.start)
+    due = known.swept is None or clock_us - known.swept.clock_us >= sweep_us
+    floor = _floor(known, window) if survey.floored and not due else None
+    if floor is not None:
+        return Reach(start if start is not None and _lower(floor, start, window) else floor, since)
+    since = since if known.swept is None else known.swept.mark
+    return Reach(start, since if spans(since, sight.ceiling) else None, everything=True)
+
+
+def _floor(known: Watermark, window: Window) -> Bound | None:
+    """Return the last pull's newest value, or its clock if that is lower, less a day."""
+    mark, sighting = known.marks.time, known.sighting
+    if mark is None or sighting is None or not window.column.kind.temporal:
+        return None
+    stamp = read_stamp(mark, window)
+    newest_us = sighting.clock_us if stamp is None else min(stamp.instant_us - stamp.ambiguous_us, sighting.clock_us)
+    return _instant_bound(newest_us - FLOOR_US - FLOOR_MARGIN_US, mark, window)
+
+
+# -- what a pull stores
 
 
 def conclude(
-    previous: Watermark | None,
-    newest: str | None,
-    clock_us: int,
-    window: Window,
-    *,
-    lower: Bound | None,
-    basis: str,
-    by: str,
+    known: Watermark | None, opening: Opening, found: Layout, survey: Survey, *, by_id: bool, lower: Bound | None
 ) -> Watermark:
-    """Return the marks of a pull that began at `lower`, and whose first snapshot saw `newest` at `clock_us`."""
-    mark = None if previous is None else _mark(previous)
-    former = None if previous is None else previous.sighting
-    lag_us = _lag_us(newest, clock_us, window)
-    if mark is None or former is None:
-        return _watermark(newest, Sighting(clock_us, clock_us, clock_us, lag_us, first=True), basis, by)
-    former = replace(former, lag_us=min(former.lag_us, lag_us))
-    if newest is None or not _later(newest, mark, window):
-        reread = lower is None or lower.inclusive
-        read_us = clock_us if reread else former.read_us
-        return _watermark(mark, replace(former, clock_us=clock_us, read_us=read_us), basis, by)
-    seen = replace(former, clock_us=clock_us, seen_us=clock_us, first=False)
-    if _closed(mark, former, window) == "for now":
-        return _watermark(mark, seen, basis, by)
-    return _watermark(newest, replace(seen, read_us=clock_us), basis, by)
+    """Return the marks of a pull that begins at `lower`; None when it reads whatever there is to read."""
+    window, sight = effective(found.window, known), opening.sight
+    by = "id" if by_id else "timestamp"
+    made = conclude_window(known, opening.newest, opening.clock_us, window, lower=lower, basis=found.basis, by=by)
+    sighting = None if made.sighting is None else replace(made.sighting, low_us=sight.low_us)
+    return replace(
+        made,
+        level=survey.level,
+        marks=replace(made.marks, **({survey.versions: sight.version} if survey.versions else {})),
+        server=dict(survey.server),
+        sighting=sighting,
+        traces=dict(survey.traces),
+        ceiling=sight.ceiling,
+        swept=None if known is None else known.swept,
+        held=dict(sight.held),
+        holes=None if known is None else known.holes,
+        start=None if known is None else known.start,
+        look_back_us=0 if known is None else known.look_back_us,
+        why=survey.why,
+    )
 
 
-def _closed(mark: str, sighting: Sighting, window: Window) -> str | None:
-    """Say by what the window below a mark is closed: "time", "stamps" or "for now"; None when it is open."""
-    stamp = read_stamp(mark, window) if window.column.kind.temporal else None
-    needed_us = window.look_back_us
-    if stamp is not None:
-        needed_us += stamp.unit_us + max(stamp.ambiguous_us, _fold_us(stamp.instant_us - window.look_back_us, window))
-    if sighting.read_us - sighting.seen_us >= needed_us:
-        return "time"
-    if stamp is None:
-        return None
-    over_us = sighting.read_us - (stamp.instant_us + stamp.unit_us) - window.look_back_us
-    if over_us > min(sighting.lag_us, ZONES_US):
-        return "stamps"
-    return "for now" if over_us > 0 and sighting.first and sighting.clock_us - sighting.seen_us < needed_us else None
+def version_of(watermark: Watermark, survey: Survey) -> str | None:
+    """Return the version mark that this engine's rows are compared with."""
+    return getattr(watermark.marks, survey.versions) if survey.versions else None
 
 
-def _lag_us(value: str | None, clock_us: int, window: Window) -> int:
-    """Return how far a newest value lies behind the clock at most; numbers say nothing of clocks."""
-    stamp = None if value is None or not window.column.kind.temporal else read_stamp(value, window)
-    return ZONES_US if stamp is None else clock_us - (stamp.instant_us - stamp.ambiguous_us)
+def swept(opened: Watermark, survey: Survey, clock_us: int) -> Watermark:
+    """Return the marks of a pull that looks at every row."""
+    version = version_of(opened, survey)
+    return opened if version is None else replace(opened, swept=Sweep(version, clock_us))
 
 
-def _fold_us(instant_us: int, window: Window) -> int:
-    """Return by how much naive local clocks go back in the hours after an instant: an hour when summer time ends."""
-    if window.column.kind not in (Kind.TIMESTAMP, Kind.DATE):
-        return 0
-    try:
-        moments = [EPOCH + timedelta(microseconds=instant_us + hours * HOUR_US) for hours in range(4)]
-        offsets = [moment.astimezone(window.zone).utcoffset() or timedelta() for moment in moments]
-    except OverflowError:  # no clocks go back at the ends of the calendar
-        return 0
-    return max(0, (offsets[0] - min(offsets)) // timedelta(microseconds=1))
-
-
-def _mark(watermark: Watermark) -> str | None:
-    return watermark.marks.time or watermark.marks.id
-
-
-def _watermark(mark: str | None, sighting: Sighting, basis: str, by: str) -> Watermark:
-    marks = Marks(id=mark) if by == "id" else Marks(time=mark)
-    return Watermark(Level.WINDOW, marks, sighting=sighting, basis=basis)
-
-
-def _later(left: str, right: str, window: Window) -> bool:
-    if not window.column.kind.temporal:
-        return number(left) > number(right)
-    one, other = read_stamp(left, window), read_stamp(right, window)
-    if one is None or other is None:
-        return left > right
-    return one.instant_us > other.instant_us
+def without_versions(opened: Watermark) -> Watermark:
+    """Return the marks of a pull whose later snapshots are bounded by time, of which version marks know nothing."""
+    marks = replace(opened.marks, xid=None, rowversion=None, scn=None)
+    return replace(opened, marks=marks, swept=None)

@@ -15,7 +15,7 @@ A composite key unrolls: k > i is k1 > i1 OR (k1 = i1 AND (k2 > i2 OR …)).
 
 from __future__ import annotations
 
-from connector.model import Bound, Column, Position
+from connector.model import Bound, Column, Hole, Position
 from connector.source.select import All, Any, Compare, IsNull, Predicate
 
 
@@ -35,8 +35,8 @@ def after(watermark: Column, key: tuple[Column, ...], position: Position) -> Pre
     return All((Compare(watermark, ">=", position.watermark), Any((beyond, _key_after(rest, position.key)))))
 
 
-def after_null(key: tuple[Column, ...], position: Position | None) -> tuple[Predicate, ...]:
-    """Return what lies behind a position in the pass over NULL watermarks, which is ordered by key alone."""
+def after_key(key: tuple[Column, ...], position: Position | None) -> tuple[Predicate, ...]:
+    """Return what lies behind a position where the order is by key alone."""
     return () if position is None or not position.key else (_key_after(key, position.key),)
 
 
@@ -46,6 +46,12 @@ def within(watermark: Column, lower: Bound | None, upper: Bound | None) -> tuple
     if lower is not None:
         low = Compare(watermark, ">=" if lower.inclusive else ">", lower.value)
     return (low, *up_to(watermark, upper))
+
+
+def in_holes(watermark: Column, edge: str, holes: tuple[Hole, ...]) -> Predicate:
+    """Return the predicate of what lies above `edge`, or in one of the ranges below it."""
+    ranges = (All((Compare(watermark, ">=", str(h.first)), Compare(watermark, "<=", str(h.last)))) for h in holes)
+    return Any((Compare(watermark, ">", edge), *ranges))
 
 
 def up_to(watermark: Column, upper: Bound | None) -> tuple[Predicate, ...]:

@@ -13,12 +13,12 @@ from connector.errors import ConfigError, KeyViolation
 from connector.model import Bound, Column, Kind
 from connector.source import tenant
 from connector.source.dialect import Capabilities, TableFacts
-from connector.source.horizon import Window, number, read_stamp, write_stamp
 from connector.source.keyset import key_columns
 from connector.source.query import parse_query
 from connector.source.select import OneOf, Output, Predicate, Relation, Select, Slot, Table
+from connector.source.window import Window, number, read_stamp, write_stamp
 
-WATERMARK, TENANT, KEY = "_watermark", "_tenant", "_key"
+WATERMARK, TENANT, KEY, LATE = "_watermark", "_tenant", "_key", "_late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Layout:
     spellings: tuple[str, ...]
     window: Window
     watermark_nullable: bool
+    facts: TableFacts | None = None  # None for a query
 
     @property
     def order(self) -> tuple[Column, ...]:
@@ -49,6 +50,25 @@ class Layout:
         owner = "" if self.tenant is None else self.tenant.name
         rows = xxhash.xxh3_64_hexdigest(repr((self.relation, owner, sorted(self.spellings))).encode())
         return f"{self.relation}|{self.watermark.name}|{self.watermark.kind}|{rows}"
+
+    @property
+    def indexed(self) -> bool:
+        """Say whether an index begins with the watermark column, behind the tenant's where there is one."""
+        if self.facts is None:
+            return False
+        watermark = self.facts.named(self.watermark.name)
+        tenant = None if self.tenant is None else self.facts.named(self.tenant.name)
+        return any(
+            columns[:1] == (watermark,) or (tenant is not None and columns[:2] == (tenant, watermark))
+            for columns in self.facts.indexes
+        )
+
+    @property
+    def unique_ids(self) -> bool:
+        """Say whether the watermark alone identifies a row, so that a number that was seen comes no second time."""
+        if self.facts is None or self.watermark.kind is not Kind.INTEGER:
+            return False
+        return (self.facts.named(self.watermark.name),) in self.facts.unique
 
     @property
     def keyset(self) -> str:
@@ -126,9 +146,15 @@ def resolve(
     if stream.tenant is not None and owner is not None:
         values = (stream.tenant.value, *stream.tenant.accept)
         spellings = tuple(dict.fromkeys(tenant.spelled(value, owner) for value in values))
-    window = Window(watermark, ZoneInfo(stream.time_zone), round(stream.look_back_s * 1_000_000), stream.look_back_ids)
+    window = Window(
+        watermark,
+        ZoneInfo(stream.time_zone),
+        round(stream.look_back_s * 1_000_000),
+        stream.look_back_ids,
+        round(stream.slack_s * 1_000_000),
+    )
     nullable = watermark.nullable is not False
-    return Layout(relation, outputs, fields, watermark, key, owner, spellings, window, nullable)
+    return Layout(relation, outputs, fields, watermark, key, owner, spellings, window, nullable, facts)
 
 
 def _outputs(stream: Stream) -> tuple[Output, ...]:

@@ -11,7 +11,7 @@ group of a full batch is left for the next one, and a group that fills a whole b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -19,23 +19,14 @@ import polars as pl
 from connector.config.resolved import Stream
 from connector.errors import KeyViolation, StreamStopped
 from connector.model import Batch, Bound, Kind, Level, Marks, OpenPull, Position, Watermark
-from connector.source import horizon, keyset, tenant
+from connector.source import horizon, keyset, tenant, window
 from connector.source.frames import frame_of, row_key, text_of
-from connector.source.layout import KEY, TENANT, WATERMARK, Layout
-from connector.source.select import Compare, IsNull, Output, Predicate, Select, Slot
+from connector.source.horizon import FIRST_LOOK_BACK_US, Opening, Sight, Span, Survey, lagging
+from connector.source.lateness import late_us
+from connector.source.layout import KEY, LATE, TENANT, WATERMARK, Layout
+from connector.source.select import Any as AnyOf
+from connector.source.select import Compare, IsNull, Output, Predicate, Select, Slot, Written
 from connector.source.session import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What the first snapshot of a pull saw: the clock, the newest watermark at or below it, and the greatest of all.
-
-    `furthest` is where a pull ends whose engine can't hold a snapshot over several batches; else None.
-    """
-
-    clock_us: int
-    newest: str | None
-    furthest: str | None = None
 
 
 class Ties:
@@ -59,7 +50,8 @@ class Ties:
 class Reader:
     """Reads one stream over one session.
 
-    `before_snapshot` is called before each snapshot opens, and `snapshots` counts those opened.
+    `survey` says what can be promised here. `before_snapshot` is called before each snapshot opens, and `snapshots`
+    counts those opened. `previous`, once it is set, is what lateness is measured against.
     """
 
     def __init__(
@@ -67,31 +59,54 @@ class Reader:
         session: Session,
         stream: Stream,
         found: Layout,
+        survey: Survey | None = None,
         before_snapshot: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._before_snapshot = before_snapshot
         self._stream = stream
         self.layout = found
+        self.survey = survey or Survey(Level.WINDOW)
+        self.previous: Watermark | None = None
         self._first = False
         self._untouched = False
+        self._rows: Iterator[list[tuple[Any, ...]]] | None = None
         self._ties = Ties()
         self.snapshots = 0
+        self.capped_by_time = False
 
     # -- opening
 
-    def opening(self, lower: Bound | None = None) -> Opening:
-        """Open the first snapshot and read what the marks are made of; nothing newer than `lower` gives None."""
+    def opening(self, known: Watermark | None, lower: Bound | None, *, writers: bool = True) -> Opening:
+        """Open the first snapshot and read what the marks are made of; `lower` is where the pull is to begin.
+
+        Without `writers` nobody asks for writers in flight, since nothing is to go on from these marks.
+        """
+        engine, ask = self._session.dialect.horizon, self._session.rows
+        sight = Sight()
+        if writers and self.survey.bounds:
+            sight = engine.before(ask, self.layout, self.survey, known, self._span(known, lower))
         self._open_snapshot()
         self._first = self._untouched = True
         clock_us = self._session.clock_us()
+        sight = engine.within(ask, self.layout, self.survey, sight)
         newest = furthest = self._newest(lower, None)
-        if newest is not None and horizon.beyond(newest, clock_us, self.layout.window):
-            like = horizon.read_stamp(newest, self.layout.window)
+        if newest is not None and window.beyond(newest, clock_us, self.layout.window):
+            like = window.read_stamp(newest, self.layout.window)
             temporal = self.layout.watermark.kind.temporal
             newest = self._newest(lower, self.stamp_text(clock_us, like)) if temporal else None
         lasting = self._session.dialect.capabilities.long_snapshots
-        return Opening(clock_us, newest, None if lasting else furthest)
+        return Opening(clock_us, newest, None if lasting else furthest, sight)
+
+    def _span(self, known: Watermark | None, lower: Bound | None) -> Span:
+        """Return from which stamp on writers in flight have to be looked for, and the present."""
+        mark = None if known is None else known.marks.time
+        like = None if mark is None else window.read_stamp(mark, self.layout.window)
+        clock_us = self._session.clock_us()
+        now = self.stamp_text(clock_us, like)
+        if known is not None and known.sighting is not None and known.sighting.low_us is not None and lower is not None:
+            return lower.value, now
+        return self.stamp_text(clock_us - FIRST_LOOK_BACK_US, like), now
 
     @property
     def beginning(self) -> OpenPull:
@@ -103,16 +118,13 @@ class Reader:
         found = self._ties.longest > self._stream.max_equal
         return [f"{self._ties.longest:,} rows share one value of {self.layout.watermark.name}"] if found else []
 
-    def conclude(self, previous: Watermark | None, opening: Opening, lower: Bound | None) -> Watermark:
-        return horizon.conclude(
-            previous,
-            opening.newest,
-            opening.clock_us,
-            self.layout.window,
-            lower=lower,
-            basis=self.layout.basis,
-            by=self._stream.by,
-        )
+    def conclude(self, known: Watermark | None, opening: Opening, lower: Bound | None) -> Watermark:
+        """Return the marks of a pull that begins at `lower`; None when it reads whatever there is to read."""
+        by_id = self._stream.by == "id"
+        return horizon.conclude(known, opening, self.layout, self.survey, by_id=by_id, lower=lower)
+
+    def spans(self, since: str, ceiling: str) -> bool:
+        return self._session.dialect.horizon.spans(since, ceiling)
 
     def estimate(self, open_pull: OpenPull) -> int | None:
         """Return how many rows the engine expects of a pull."""
@@ -126,19 +138,28 @@ class Reader:
         select = Select(self.layout.relation, outputs, where, limit=1, slots=self._slots(None))
         return bool(self._session.select(select))
 
-    def stamp_text(self, instant_us: int, like: horizon.Stamp | None) -> str:
+    def stamp_text(self, instant_us: int, like: window.Stamp | None) -> str:
         """Write an instant as the watermark column holds it, and as this engine reads it."""
-        text = horizon.write_stamp(instant_us, self.layout.window, like)
+        text = window.write_stamp(instant_us, self.layout.window, like)
         typed = self.layout.watermark.kind is Kind.TIMESTAMPTZ and not (like and like.suffix)
         return self._session.dialect.instant(text) if typed else text
+
+    def newest_stamps(self, rows: int) -> tuple[int, list[str]]:
+        """Return the database's clock and the greatest watermarks, greatest first."""
+        clock_us = self._session.clock_us()
+        return clock_us, self._greatest(None, None, rows)
 
     def _open_snapshot(self) -> None:
         self._before_snapshot()
         self._session.open_snapshot()
         self.snapshots += 1
+        self._rows = None
         self._first = self._untouched = False
 
     def _newest(self, lower: Bound | None, at_most: str | None) -> str | None:
+        return next(iter(self._greatest(lower, at_most, 1)), None)
+
+    def _greatest(self, lower: Bound | None, at_most: str | None, rows: int) -> list[str]:
         watermark = self.layout.watermark
         bound: Predicate = IsNull(watermark, negated=True)
         if at_most is not None:
@@ -149,11 +170,10 @@ class Reader:
             (*self.layout.where, bound),
             (watermark,),
             descending=True,
-            limit=1,
+            limit=rows,
             slots=self._slots(lower),
         )
-        rows = self._session.select(select)
-        return text_of(rows[0][0]) if rows else None
+        return [text for (value,) in self._session.select(select) if (text := text_of(value)) is not None]
 
     # -- batches
 
@@ -163,6 +183,9 @@ class Reader:
         `nulls` adds the pass over rows without a watermark. Raises TenantViolation, KeyViolation, StreamStopped.
         """
         position, in_nulls = open_pull.position, open_pull.nulls
+        if open_pull.since is not None:
+            yield from self._changed(open_pull, nulls=nulls)
+            return
         while True:
             bounds = self._in_snapshot(open_pull)
             if in_nulls:
@@ -171,7 +194,8 @@ class Reader:
                 frame, more = self._keyed_page(replace(bounds, position=position))
             else:
                 frame, more = self._keyless_page(replace(bounds, position=position))
-            batch = self._batch(frame, in_nulls, last=not more and (in_nulls or not nulls), before=position)
+            last = not more and (in_nulls or not nulls)
+            batch = self._batch(frame, by_key=in_nulls, last=last, before=position)
             yield batch
             if batch.last:
                 return
@@ -179,15 +203,55 @@ class Reader:
             if not more:
                 in_nulls, position = True, None
 
+    def _changed(self, open_pull: OpenPull, *, nulls: bool) -> Iterator[Batch]:
+        """Yield the changed rows in the order of the key: one statement per snapshot, cut into batches."""
+        position, size = open_pull.position, self._stream.batch_size
+        while True:
+            bounds = self._in_snapshot(open_pull)
+            if self._rows is None:
+                self._rows = self._session.stream(self._since(bounds, position, nulls=nulls), size)
+            rows = next(self._rows, [])
+            batch = self._batch(self._checked(rows), by_key=True, last=len(rows) < size, before=position)
+            yield batch
+            if batch.last:
+                return
+            position = batch.position
+
+    def _since(self, at: OpenPull, position: Position | None, *, nulls: bool) -> Select:
+        """Return the statement of all rows written since the pull's mark, those above its floor, behind a position."""
+        found, watermark = self.layout, self.layout.watermark
+        where = (*found.where, Written(at.since or ""), *self._ceiling(at))
+        if at.lower is not None:
+            above: Predicate = Compare(watermark, ">=", at.lower.value)
+            where = (*where, AnyOf((above, IsNull(watermark))) if nulls else above)
+        elif found.watermark_nullable and not nulls:
+            where = (*where, IsNull(watermark, negated=True))
+        where = (*where, *keyset.after_key(found.key, position))
+        return Select(found.relation, found.outputs, where, found.key, slots=self._slots(at.lower))
+
+    def _ceiling(self, at: OpenPull) -> tuple[Predicate, ...]:
+        """Leave out of a later snapshot what the first one certainly did not see: the next pull reads it."""
+        ceiling = at.opened.ceiling
+        return () if self._first or ceiling is None or not self.survey.level.exact else (Written(ceiling, before=True),)
+
     def _in_snapshot(self, open_pull: OpenPull) -> OpenPull:
-        """Renew the snapshot when it is due; behind the first one, read no further than its marks."""
+        """Renew the snapshot when it is due; behind the first one, read no further than that one saw."""
         lasting = self._session.dialect.capabilities.long_snapshots
         if not self._session.in_snapshot or not (lasting or self._untouched):
             self._open_snapshot()
+            self._not_behind(open_pull)
         self._untouched = False
-        if self._first or open_pull.upper is not None:
+        if self._first or open_pull.upper is not None or self._ceiling(open_pull):
             return open_pull
+        self.capped_by_time = True
         return self._capped(open_pull)
+
+    def _not_behind(self, open_pull: OpenPull) -> None:
+        """Refuse to go on in a snapshot that is older than the pull's first one, as on a replica that lags."""
+        if open_pull.opened.ceiling is not None:
+            sight = self._session.dialect.horizon.within(self._session.rows, self.layout, self.survey, Sight())
+            if horizon.behind(open_pull.opened, sight.ceiling):
+                raise lagging()
 
     def _capped(self, open_pull: OpenPull) -> OpenPull:
         sighting, watermark = open_pull.opened.sighting, self.layout.watermark
@@ -196,9 +260,9 @@ class Reader:
             newest = self.stamp_text(sighting.clock_us, self._like(open_pull))
         return replace(open_pull, upper=None if newest is None else Bound(newest))
 
-    def _like(self, open_pull: OpenPull) -> horizon.Stamp | None:
+    def _like(self, open_pull: OpenPull) -> window.Stamp | None:
         mark = open_pull.opened.marks.time
-        return None if mark is None else horizon.read_stamp(mark, self.layout.window)
+        return None if mark is None else window.read_stamp(mark, self.layout.window)
 
     def _keyed_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:
         size = self._stream.batch_size
@@ -222,7 +286,7 @@ class Reader:
         if self.layout.watermark.kind is not Kind.DECIMAL:
             return watermarks != edge
         return pl.Series(
-            [horizon.number(text) != horizon.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean
+            [window.number(text) != window.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean
         )
 
     def _null_page(self, at: OpenPull, position: Position | None) -> tuple[pl.DataFrame, bool]:
@@ -230,7 +294,7 @@ class Reader:
         where = (*self.layout.where, IsNull(self.layout.watermark))
         if not key:
             return self._group(where, at.lower), False
-        where = (*where, *keyset.after_null(key, position))
+        where = (*where, *keyset.after_key(key, position))
         select = Select(self.layout.relation, self.layout.outputs, where, key, limit=size, slots=self._slots(at.lower))
         frame = self._frame(select)
         return frame, frame.height == size
@@ -255,14 +319,15 @@ class Reader:
         return self._frame(select).select(list(found.fields)).to_dicts()
 
     def page(self, at: OpenPull, size: int | None) -> Select:
-        """Return the statement of the next batch."""
-        found = self.layout
-        where = (*found.where, *keyset.within(found.watermark, at.lower, at.upper))
+        """Return the statement of the next batch in the order of the watermark."""
+        found, watermark = self.layout, self.layout.watermark
+        begin: tuple[Predicate, ...] = keyset.within(watermark, at.lower, None)
+        if at.holes and at.lower is not None:
+            begin = (keyset.in_holes(watermark, at.lower.value, at.holes),)
         if at.position is not None:
-            beyond = keyset.after(found.watermark, found.key, at.position)
-            where = (*found.where, beyond, *keyset.up_to(found.watermark, at.upper))
-        slots = self._slots(at.lower)
-        return Select(found.relation, found.outputs, where, found.order, limit=size, slots=slots)
+            begin = (keyset.after(watermark, found.key, at.position), *(begin if at.holes else ()))
+        where = (*found.where, *begin, *keyset.up_to(watermark, at.upper), *self._ceiling(at))
+        return Select(found.relation, found.outputs, where, found.order, limit=size, slots=self._slots(at.lower))
 
     def _slots(self, lower: Bound | None) -> dict[Slot, str | int]:
         return self.layout.slots(lower, self._session.dialect.capabilities)
@@ -270,12 +335,16 @@ class Reader:
     # -- frames
 
     def _frame(self, select: Select) -> pl.DataFrame:
-        frame = frame_of(self._session.select(select), select.outputs, self.layout.fields)
+        return self._checked(self._session.select(select))
+
+    def _checked(self, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+        """Return rows of the stream's outputs as a frame, each known to be this client's."""
+        frame = frame_of(rows, self.layout.outputs, self.layout.fields)
         if self.layout.tenant is not None:
             tenant.recheck(frame[TENANT], self.layout.spellings, self.layout.tenant)
         return frame
 
-    def _batch(self, frame: pl.DataFrame, in_nulls: bool, last: bool, before: Position | None) -> Batch:
+    def _batch(self, frame: pl.DataFrame, *, by_key: bool, last: bool, before: Position | None) -> Batch:
         parts = [f"{KEY}{index}" for index in range(len(self.layout.key))]
         for name, column in zip(parts, self.layout.key, strict=True):
             if frame[name].null_count():
@@ -286,14 +355,22 @@ class Reader:
         position = before
         if frame.height:
             edge = frame.row(frame.height - 1, named=True)
-            position = Position(edge[WATERMARK], tuple(edge[name] for name in (self._tail(parts, in_nulls))))
-            self._ties.see(frame[WATERMARK])
-        rows = frame.with_columns(row_key(parts, KEY)).drop([*parts, *([TENANT] if self.layout.tenant else [])])
-        return Batch(rows, self.layout.fields, position, last)
+            watermark = None if by_key else edge[WATERMARK]
+            position = Position(watermark, tuple(edge[name] for name in (self._tail(parts, by_key))))
+            if not by_key:
+                self._ties.see(frame[WATERMARK])
+        rows = frame.with_columns(row_key(parts, KEY), *self._late(frame[WATERMARK]))
+        return Batch(rows.drop([*parts, *([TENANT] if self.layout.tenant else [])]), self.layout.fields, position, last)
 
-    def _tail(self, parts: list[str], in_nulls: bool) -> list[str]:
-        """Return the key parts that a position holds: all in the NULL pass, else without the watermark column."""
-        if in_nulls:
+    def _late(self, watermarks: pl.Series) -> list[pl.Series]:
+        mark = None if self.previous is None else self.previous.marks.time
+        if mark is None or not self.layout.watermark.kind.temporal:
+            return []
+        return [late_us(watermarks, mark).alias(LATE)]
+
+    def _tail(self, parts: list[str], by_key: bool) -> list[str]:
+        """Return the key parts that a position holds: all where the order is by key, else not the watermark column."""
+        if by_key:
             return parts
         kept = {column.name for column in keyset.key_columns(self.layout.watermark, self.layout.key)}
         return [part for part, column in zip(parts, self.layout.key, strict=True) if column.name in kept]

@@ -19,6 +19,7 @@ from connector.source.select import (
     Slot,
     Statement,
     Table,
+    Written,
 )
 
 ALIAS = "s"
@@ -40,6 +41,10 @@ class Grammar(Protocol):
 
     def bind(self, column: Column, value: str) -> tuple[str, object]:
         """Return the fragment that stands for a value of `column`, and what is bound to its placeholder."""
+        ...
+
+    def written(self, alias: str, mark: str, *, before: bool) -> tuple[str, object]:
+        """Return the predicate over a row's version, with one placeholder, and what is bound to it."""
         ...
 
     def limited(self, select: str, limit: int) -> str: ...
@@ -105,6 +110,10 @@ class Renderer:
                 return f"{self._column(column)} IN ({', '.join(self._value(column, value) for value in values)})"
             case IsNull(column, negated):
                 return f"{self._column(column)} IS {'NOT ' if negated else ''}NULL"
+            case Written(mark, before):
+                fragment, bound = self._grammar.written(ALIAS, mark, before=before)
+                self._binds.append(bound)
+                return fragment
             case All(parts):
                 return "(" + " AND ".join(self._predicate(part) for part in parts) + ")"
             case Any(parts):

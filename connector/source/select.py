@@ -71,6 +71,14 @@ class IsNull:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The row's version lies at or above a mark of the engine's own, or, `before`, below it."""
+
+    mark: str
+    before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class All:
     parts: tuple[Predicate, ...]
 
@@ -80,7 +88,7 @@ class Any:
     parts: tuple[Predicate, ...]
 
 
-Predicate: TypeAlias = Compare | OneOf | IsNull | All | Any
+Predicate: TypeAlias = Compare | OneOf | IsNull | Written | All | Any
 
 
 @dataclass(frozen=True, slots=True)

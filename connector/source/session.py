@@ -17,8 +17,9 @@ from connector import clock
 from connector.config.resolved import Limits, Source, Stream
 from connector.errors import ConfigError, SourceRefused, SourceTimeout, SourceUnavailable
 from connector.model import Column
-from connector.source import horizon, layout
+from connector.source import layout, window
 from connector.source.dialect import Dialect, TableFacts
+from connector.source.horizon import Survey
 from connector.source.layout import Layout
 from connector.source.select import Select, Statement, Table
 
@@ -123,7 +124,7 @@ class Session:
 
     def clock_us(self) -> int:
         """Return the database's clock, in microseconds since 1970."""
-        return horizon.parse_clock(str(self.rows(self.dialect.clock())[0][0]))
+        return window.parse_clock(str(self.rows(self.dialect.clock())[0][0]))
 
     def server(self) -> tuple[str, str]:
         version, identity = self.rows(self.dialect.server())[0]
@@ -141,6 +142,26 @@ class Session:
             if not self.dialect.capabilities.proven_results:
                 self._connection.exec_driver_sql(self.dialect.clock().sql).close()
         return rows
+
+    def stream(self, select: Select, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a statement and yield its rows as they come, `size` at a time; other statements may run in between."""
+        statement = self.dialect.render(select)
+        with self._deadline():
+            result = self._connection.exec_driver_sql(
+                statement.sql, statement.binds, execution_options={"stream_results": True}
+            )
+        while True:
+            with self._deadline():
+                rows = [tuple(row) for row in result.fetchmany(size)]  # not the cursor: a first row is buffered
+                if len(rows) < size:
+                    result.close()
+            yield rows
+            if len(rows) < size:
+                return
+
+    def survey(self, found: Layout, stream: Stream) -> Survey:
+        """Say which level this login can hold for a stream here."""
+        return self.dialect.horizon.survey(self.rows, found, stream)
 
     def estimate(self, select: Select) -> int | None:
         """Return how many rows the engine expects, None when it can't or won't say: a plan may need more rights."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from connector.errors import StoreError
 from connector.store import codec, tables
 from connector.store.database import Bulk, Database
-from connector.store.intake import FINGERPRINT, KEY, ROW_KEY
+from connector.store.intake import FINGERPRINT, KEY, LATE, ROW_KEY
 from connector.store.ledger import Verdict, keys_of
 from connector.store.runs import Run
 
@@ -69,7 +69,7 @@ def append(
         ops = kinds if changed is None else kinds.gather(changed)
     else:
         ops = pl.Series(OP, ["create"]).new_from_index(0, rows.height)
-    fields = [name for name in rows.columns if name not in (KEY, FINGERPRINT, ROW_KEY)]
+    fields = [name for name in rows.columns if name not in (KEY, FINGERPRINT, ROW_KEY, LATE)]
     numbers = pl.int_range(rows.height, dtype=pl.UInt32, eager=True).alias(ROW_NO)
     frame = rows.select(ops, KEY, numbers, *fields)
     segment_id: int = conn.execute(

@@ -14,6 +14,9 @@ FINGERPRINT = "_fingerprint"
 """Binary of 16 bytes: the hash of the normalised record."""
 ROW_KEY = "_row_key"
 """String: the stream's own key of the row, or the hash of a keyless row; names a quarantine entry."""
+LATE = "_late"
+"""Int64, optional: how far below the mark of the pull before the row lay, in microseconds; null where that can't be
+told, 0 or less where it was not late. Counted for new versions; part of no record."""
 FIELD = "_field"
 """String: the field that a refused row failed on."""
 RULE = "_rule"
@@ -34,7 +37,8 @@ def nothing_refused() -> pl.DataFrame:
 class Intake:
     """One batch after judgement.
 
-    `records` holds RECORD_COLUMNS and then the record's fields; field names do not begin with an underscore.
+    `records` holds RECORD_COLUMNS, LATE if it is known, and then the record's fields, whose names do not begin with an
+    underscore.
     `read_order` is the order in which the batch's snapshot was opened within its stream (`Store.next_read_order`);
     a record that is stored with a later one is left alone.
     `open_pull` None removes the lane's open pull; `watermark` None leaves the stream's watermark.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from connector.model import OpenPull, Watermark
-from connector.store import changes, codec, leases, quarantine, runs, tables
+from connector.store import changes, codec, lateness, leases, quarantine, runs, tables
+from connector.store.lateness import Lateness
 from connector.store.leases import LeaseInfo
 from connector.store.runs import RunRow
 from connector.store.state import StreamRow, stream_row
@@ -19,6 +20,7 @@ class StreamOverview:
     """One stream: how far it has come, what it is doing, how its last run went.
 
     `open_pulls` and `leases` are by lane; only leases that hold are listed. `records` counts live records.
+    `lateness` is None when nothing is known of it.
     """
 
     row: StreamRow
@@ -29,6 +31,7 @@ class StreamOverview:
     records: int
     quarantined: int
     leases: Mapping[str, LeaseInfo]
+    lateness: Lateness | None
 
 
 def overview(conn: Connection, now: float) -> list[StreamOverview]:
@@ -41,6 +44,7 @@ def overview(conn: Connection, now: float) -> list[StreamOverview]:
             held.setdefault(lease.stream_id, {})[lease.lane] = leases.lease_info(lease)
     last, last_success = runs.last_of_each(conn), runs.last_success_of_each(conn)
     records, quarantined = changes.live_counts(conn), quarantine.counts(conn)
+    late = lateness.of_each(conn)
     streams = tables.streams
     return [
         StreamOverview(
@@ -52,6 +56,7 @@ def overview(conn: Connection, now: float) -> list[StreamOverview]:
             records=records.get(row.stream_id, 0),
             quarantined=quarantined.get(row.stream_id, 0),
             leases=held.get(row.stream_id, {}),
+            lateness=late.get(row.stream_id),
         )
         for row in conn.execute(select(streams).order_by(streams.c.client, streams.c.name))
     ]

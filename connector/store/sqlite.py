@@ -68,9 +68,9 @@ _EXPLANATIONS = {
 
 
 class SqliteDatabase:
-    """Hand out transactions on one SQLite file."""
+    """Hand out transactions on one SQLite file. Only an upgrade opens one of `any_schema`."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, *, any_schema: bool = False) -> None:
         self._path = settings.path.absolute()
         files.prepare(self._path)
         self._space = files.FreeSpace(self._path, settings.min_free_bytes)
@@ -78,7 +78,8 @@ class SqliteDatabase:
         self._writer = _engine(self._path, writes=True)
         self._readers = _engine(self._path, writes=False)
         try:
-            self._require_schema()
+            if not any_schema:
+                self._require_schema()
         except BaseException:
             self.close()
             raise
@@ -125,25 +126,29 @@ class SqliteDatabase:
 
     def _require_schema(self) -> None:
         with self.read() as conn:
-            found = _revision(conn)
+            found = revision(conn)
         if found is None:
             with self.write() as conn:
                 migrate(conn)  # does nothing when another process was faster
-                found = _revision(conn)
-        if found == HEAD:
-            return
-        if found == "":
-            raise StoreError(
-                f"{self._path} is the database of another program",
-                remedy="Point `store.path` at a file of its own; it is created when it is not there",
-            )
-        if found in REVISIONS:
+                found = revision(conn)
+        require_known(found, self._path)
+        if found != HEAD:
             raise StoreError(
                 f"the store {self._path} has the older schema {found}, this program needs {HEAD}",
                 remedy="Stop connector and run `connector upgrade`",
             )
+
+
+def require_known(found: str | None, path: Path) -> None:
+    """Raise StoreError unless the schema is one of this program's, present or past."""
+    if found == "":
         raise StoreError(
-            f"the store {self._path} has the schema {found}, which this program does not know: it is too old",
+            f"{path} is the database of another program",
+            remedy="Point `store.path` at a file of its own; it is created when it is not there",
+        )
+    if found not in REVISIONS:
+        raise StoreError(
+            f"the store {path} has the schema {found}, which this program does not know: it is too old",
             remedy=f"Use a newer connector; this one knows up to {HEAD}",
         )
 
@@ -161,8 +166,8 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"the store {path} {what}", remedy=remedy)
 
 
-def migrate(conn: Connection, revision: str = "head") -> None:
-    """Bring the schema to `revision` within the caller's transaction.
+def migrate(conn: Connection, to: str = "head") -> None:
+    """Bring the schema to the revision `to` within the caller's transaction.
 
     Alembic is imported here because it takes 0.3 s, and only a new file or an upgrade needs it.
     """
@@ -172,10 +177,10 @@ def migrate(conn: Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = conn
-    command.upgrade(config, revision)
+    command.upgrade(config, to)
 
 
-def _revision(conn: Connection) -> str | None:
+def revision(conn: Connection) -> str | None:
     """Return the schema's revision, None for an empty file, "" for another program's."""
     tables = set(conn.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
     if not tables:

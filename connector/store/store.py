@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 from connector import clock
 from connector.config.resolved import StoreSettings
 from connector.errors import LeaseLost, named
-from connector.model import Counters, OpenPull, RunState, StreamId, Watermark
-from connector.store import changes, daemon, leases, ledger, overview, processes, quarantine, runs, tables
+from connector.model import LIVE, Counters, OpenPull, RunState, StreamId, Watermark
+from connector.store import changes, daemon, lateness, leases, ledger, overview, processes, quarantine, runs, tables
 from connector.store import state as streams
 from connector.store.changes import CompactReport, Segment
 from connector.store.daemon import DaemonLease
 from connector.store.database import Database
 from connector.store.intake import Intake
+from connector.store.lateness import Lateness
 from connector.store.leases import LeaseInfo
 from connector.store.overview import StreamOverview
 from connector.store.quarantine import QuarantineEntry
@@ -113,11 +114,14 @@ class Store:
         bulk = self._database.bulk
         with self._owned(run) as (conn, now):
             verdict = ledger.judge(conn, bulk, run, batch)
+            late_us = 0
             if verdict.creates or verdict.updates:
                 changed = changes.changed_rows(verdict, intake.records.height)
                 segment_id = changes.append(conn, run, intake.records, verdict, changed, now=now)
                 bulk.put(conn, ledger.changes_of(batch, changed), segment_id, int(now))
                 changes.supersede(conn, verdict.superseded.items())
+                if run.lane == LIVE:  # what a backfill finds is not late, it was never looked for
+                    late_us = lateness.add(conn, run.row.stream_id, intake.records, changed)
             quarantine.settle(conn, bulk, run, intake, now)
             streams.set_open_pull(conn, run.row.stream_id, run.lane, intake.open_pull, now)
             if intake.watermark is not None:
@@ -130,6 +134,7 @@ class Store:
                 refused=intake.refused.height,
                 ignored=verdict.ignored,
                 batches=1,
+                late_us=late_us,
             )
             runs.add_counters(conn, run.run_id, counters)
         return counters
@@ -218,6 +223,11 @@ class Store:
     def quarantine_count(self, row: StreamRow) -> int:
         with self._database.read() as conn:
             return quarantine.counts(conn, row.stream_id).get(row.stream_id, 0)
+
+    def lateness(self, row: StreamRow) -> Lateness | None:
+        """Return how late the stream's new versions were, None when nothing is known of it."""
+        with self._database.read() as conn:
+            return lateness.of_stream(conn, row.stream_id)
 
     def overview(self) -> list[StreamOverview]:
         """Return what there is to know at a glance about every stream, in the order of their names."""

@@ -4,6 +4,7 @@
              ├─ watermark_moves  how the watermark came to be what it is
              ├─ leases, runs
              ├─ quarantine       refused rows, one entry per row key
+             ├─ lateness         how late new versions came, a histogram
              └─ segments ── payloads     the change log
     scopes ──── ledger           one row per identity; (segment_id, row_no) says where its newest record lies
 
@@ -26,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of `migrations/versions`, oldest first."""
 HEAD = REVISIONS[-1]
 
@@ -180,6 +181,17 @@ quarantine = Table(
     Column("run_id", Integer, nullable=False),
     Column("read_order", BigInteger, nullable=False),
 )
+
+lateness = Table(
+    "lateness",
+    metadata,
+    Column("stream_id", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("max_us", BigInteger, nullable=False),
+)
+"""At most 64 rows per stream: bucket n counts new versions that came 2^(n-1) up to 2^n microseconds late, 0 those that
+were not late; `max_us` is the latest of them."""
 
 destinations = Table(
     "destinations",

@@ -11,12 +11,13 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import event
 
 from connector.errors import LeaseHeld
 from connector.model import Counters, RunState
-from connector.store.intake import Intake
+from connector.store.intake import LATE, Intake
 from connector.store.state import StreamRow
 from connector.store.store import Store
 from tests.contract.stores import (
@@ -47,7 +48,8 @@ def _state(store: Store, row: StreamRow) -> tuple[Any, ...]:
     segments = [(segment.segment_id, segment.frame.rows()) for segment in store.changes(0)]
     entries = [(entry.row_key, entry.rule, entry.times) for entry in store.quarantine_entries(row, 100)]
     run = store.runs(row, 1)[0]
-    return (segments, all_names(store, row), entries, store.watermark(row), store.open_pull(row, "live"), run.counters)
+    reached = (store.watermark(row), store.open_pull(row, "live"), run.counters, store.lateness(row))
+    return (segments, all_names(store, row), entries, *reached)
 
 
 def test_a_batch_is_whole_or_absent_wherever_it_is_cut(store: Store, row: StreamRow) -> None:
@@ -56,7 +58,7 @@ def test_a_batch_is_whole_or_absent_wherever_it_is_cut(store: Store, row: Stream
     store.commit_batch(run, first)
     before = _state(store, row)
     batch = Intake(
-        records({"a": "2", "b": "1", "x": "1"}),
+        records({"a": "2", "b": "1", "x": "1"}).with_columns(pl.Series(LATE, [8, 9, 7])),
         refused("y", "z", rule="required"),
         read=5,
         read_order=2,
@@ -84,7 +86,7 @@ def test_a_batch_is_whole_or_absent_wherever_it_is_cut(store: Store, row: Stream
         else:
             break
     assert limit > 12
-    assert done == Counters(read=5, created=1, updated=1, unchanged=1, refused=2, batches=1)
+    assert done == Counters(read=5, created=1, updated=1, unchanged=1, refused=2, batches=1, late_us=8)
     assert all_names(store, row) == {"a": "2", "b": "1", "c": "1", "x": "1"}
     assert {entry.row_key: entry.times for entry in store.quarantine_entries(row, 9)} == {"row y": 2, "row z": 1}
 

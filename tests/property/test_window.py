@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.model import Bound, Column, Kind, Watermark
-from connector.source import horizon
-from connector.source.horizon import Window
+from connector.source import window
+from connector.source.window import Window
 
 LOOK_BACK_S = 900
 KYIV = ZoneInfo("Europe/Kyiv")
@@ -66,20 +66,20 @@ def owed(row: Row, rows: list[Row]) -> bool:
 
 def simulate(beginning: datetime, kind: Kind, rows: list[Row], pulls: list[int]) -> tuple[set[int], list[int]]:
     """Pull at each time, then until two days have passed; return the rows read, and how many each pull read."""
-    window = Window(Column("u", kind, kind.value), KYIV, LOOK_BACK_S * 1_000_000, 0)
+    span = Window(Column("u", kind, kind.value), KYIV, LOOK_BACK_S * 1_000_000, 0)
     watermark: Watermark | None = None
     taken: set[int] = set()
     read: list[int] = []
     last_s = max([*pulls, *(row.visible_s for row in rows)])
     for now_s in (*pulls, *(last_s + hours * 3_600 for hours in (1, 2, 3, 30, 60, 90, 91, 92))):
         clock = beginning + timedelta(seconds=now_s)
-        clock_us = horizon.micros(clock)
+        clock_us = window.micros(clock)
         visible = [index for index, row in enumerate(rows) if row.visible_s <= now_s]
-        lower = horizon.lower_bound(watermark, window)
+        lower = window.lower_bound(watermark, span)
         found = [index for index in visible if reaches(rows[index].stamp, lower)]
         below = [rows[index].stamp for index in visible if rows[index].stamp <= stamp(clock, kind)]
-        watermark = horizon.conclude(
-            watermark, max(below, default=None), clock_us, window, lower=lower, basis="t", by="timestamp"
+        watermark = window.conclude(
+            watermark, max(below, default=None), clock_us, span, lower=lower, basis="t", by="timestamp"
         )
         taken.update(found)
         read.append(len(found))

@@ -276,6 +276,30 @@ def test_whole_rows_that_repeat_without_a_key_are_one_record() -> None:
         take([customer(_key=None), customer(_key=None, email="a@b.cd")], feed)
 
 
+def with_lateness(given: Batch, *times_us: int | None) -> Batch:
+    return replace(given, rows=given.rows.with_columns(pl.Series("_late", times_us, dtype=pl.Int64)))
+
+
+def test_lateness_goes_along_with_the_accepted_rows() -> None:
+    rows = batch([customer(local_id="1"), customer(local_id=""), customer(local_id="2"), customer(local_id="3")])
+    intake = take(with_lateness(rows, 5, 6, None, -7))
+    assert dict(intake.records.select("_key", "_late").iter_rows()) == {"1": 5, "2": None, "3": -7}
+    assert "_late" not in json.loads(intake.refused["_row"][0])
+
+
+@pytest.mark.parametrize("feed", [CUSTOMERS, replace(CUSTOMERS, key=()), Feed(STREAM, VISIT), Feed(STREAM, LINE)])
+def test_lateness_changes_nothing_else(feed: Feed) -> None:
+    given = batch([{**customer(local_id=str(n)), "page": "a", "receipt": str(n), "line": "1"} for n in range(3)])
+    plain, told = take(given, feed), take(with_lateness(given, 1, 2, 3), feed)
+    assert told.records.drop("_late").equals(plain.records)
+    assert "_late" not in plain.records.columns
+
+
+def test_a_row_that_repeats_without_a_key_is_as_late_as_the_first() -> None:
+    rows = batch([customer(_key=None), customer(_key=None)])
+    assert take(with_lateness(rows, 9, 4), replace(CUSTOMERS, key=())).records["_late"].to_list() == [9]
+
+
 def test_too_many_refused_rows_stop_the_stream() -> None:
     bad, good = customer(email="x"), customer()
     rows = [{**(bad if n % 2 else good), "local_id": str(n), "phone": None} for n in range(ROWS_TO_JUDGE)]

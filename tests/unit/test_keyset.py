@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from connector.model import Bound, Column, Kind, Position
-from connector.source.keyset import after, after_null, key_columns, within
+from connector.source.keyset import after, after_key, key_columns, within
 from connector.source.select import All, Any, Compare, IsNull, Predicate
 
 U, A, B = (Column(name, Kind.INTEGER, "integer") for name in "uab")
@@ -41,14 +41,14 @@ def test_what_lies_behind_a_position_is_what_tuples_say(position: tuple[str, str
 
 @pytest.mark.parametrize("position", list(itertools.product("012", repeat=2)))
 def test_nulls_are_ordered_by_their_key_alone(position: tuple[str, str]) -> None:
-    (predicate,) = after_null((A, B), Position(None, position))
+    (predicate,) = after_key((A, B), Position(None, position))
     rows = [{**row, "u": None} for row in ROWS]
     wanted = tuple(int(value) for value in position)
     assert [row for row in rows if holds(predicate, row)] == [row for row in rows if (row["a"], row["b"]) > wanted]
 
 
 def test_the_pass_over_nulls_begins_without_a_predicate() -> None:
-    assert after_null((A,), None) == ()
+    assert after_key((A,), None) == ()
 
 
 def test_the_predicate_begins_with_a_range_that_an_index_can_serve() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -17,6 +19,7 @@ from tests import processes, provision, servers
 from tests.servers import Database, Server
 
 STARTERS = {"postgresql": servers.postgresql, "mysql": servers.mariadb}
+LOCAL = ("local", "install", "unpack")
 REFUSED = (psycopg.Error, pymysql.err.MySQLError)
 
 
@@ -180,3 +183,34 @@ def test_the_services_of_installed_packages_are_held_back_only_meanwhile(
 
 def test_the_password_of_a_server_is_not_printed(postgresql: Server) -> None:
     assert postgresql.password not in repr(postgresql)
+
+
+def test_a_standby_follows_its_primary_and_takes_no_writes() -> None:
+    with servers.postgresql(durable=False, ways=LOCAL) as primary, servers.standby(primary) as standby:
+        primary.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+        ((written,),) = primary.execute("SELECT pg_current_wal_lsn()::text")
+        deadline = time.monotonic() + servers.START_TIMEOUT_S
+        while standby.execute("SELECT pg_last_wal_replay_lsn() < %s::pg_lsn", [written])[0][0]:
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.02)
+        assert standby.execute("SELECT id FROM t") == [(1,)]
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            standby.execute("INSERT INTO t VALUES (2)")
+
+
+def test_a_cluster_that_starts_before_the_wrap_crosses_it() -> None:
+    with servers.postgresql(durable=False, ways=LOCAL, next_xid=2**32 - 5) as server:
+        server.execute("CREATE TABLE t (id int)")
+        for number in range(8):
+            server.execute("INSERT INTO t VALUES (%s)", [number])
+        xids = [int(xid) for (xid,) in server.execute("SELECT xmin::text FROM t ORDER BY id")]
+        assert xids[0] > 2**32 - 5
+        assert xids[-1] < 10
+        assert server.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint > 4294967296") == [(True,)]
+
+
+def test_containers_are_refused_where_they_will_not_do(postgresql: Server) -> None:
+    with pytest.raises(servers.ServersMissing, match="local"), servers.standby(replace(postgresql, programs=None)):
+        pass
+    with pytest.raises(servers.ServersMissing, match="local"), servers.postgresql(ways=("docker",), next_xid=1000):
+        pass

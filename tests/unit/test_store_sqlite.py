@@ -106,10 +106,11 @@ def test_an_unknown_revision_says_that_this_program_is_too_old(path: Path) -> No
         _open(path)
 
 
-def test_an_older_revision_says_how_to_upgrade(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _open(path).close()
-    monkeypatch.setattr(sqlite, "REVISIONS", ("0001", "0002"))
-    monkeypatch.setattr(sqlite, "HEAD", "0002")
+def test_an_older_revision_says_how_to_upgrade(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as conn:
+        sqlite.migrate(conn, "0001")
+    engine.dispose()
     with pytest.raises(StoreError, match=r"older schema 0001.*connector upgrade"):
         _open(path)
 

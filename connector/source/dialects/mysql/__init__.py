@@ -15,6 +15,7 @@ from connector.errors import ConnectorError, SourceRefused
 from connector.model import Column
 from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts
 from connector.source.dialects.mysql import errors, types
+from connector.source.dialects.mysql.horizon import MysqlHorizon
 from connector.source.dialects.mysql.render import MysqlGrammar
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement
@@ -34,6 +35,7 @@ class Mysql:
     )
 
     failures = (DBAPIError, pymysql.MySQLError, OSError, RuntimeError)
+    horizon = MysqlHorizon()
 
     def engine(self, source: Source) -> Engine:
         engine = create_engine(
@@ -76,11 +78,14 @@ class Mysql:
     def facts(self, connection: Connection, table: tuple[str, ...]) -> TableFacts | None:
         where = "table_name = %s AND table_schema = " + ("%s" if len(table) > 1 else "DATABASE()")
         binds = (table[-1], *table[:-1])
-        kind = connection.exec_driver_sql(
-            f"SELECT table_type FROM information_schema.tables WHERE {where}", binds
-        ).scalar_one_or_none()
-        if kind is None:
+        found = connection.exec_driver_sql(
+            "SELECT table_type, COALESCE(engine, ''), COALESCE(CAST(create_time AS CHAR), '') "
+            f"FROM information_schema.tables WHERE {where}",
+            binds,
+        ).one_or_none()
+        if found is None:
             return None
+        kind, storage, born = found
         nullable = connection.exec_driver_sql(
             f"SELECT column_name, is_nullable = 'YES' FROM information_schema.columns WHERE {where}", binds
         )
@@ -98,6 +103,8 @@ class Mysql:
             indexes=tuple(names for _, names in whole),
             view="VIEW" in kind,
             any_case=True,
+            storage=storage,
+            born=born,
         )
 
     def estimate(self, connection: Connection, statement: Statement) -> int | None:

@@ -40,5 +40,8 @@ class MysqlGrammar:
             case _:
                 return "%s", value
 
+    def written(self, alias: str, mark: str, *, before: bool) -> tuple[str, object]:
+        raise NotImplementedError("rows show no version here")
+
     def limited(self, select: str, limit: int) -> str:
         return f"{select} LIMIT {int(limit)}"

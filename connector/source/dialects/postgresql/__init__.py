@@ -14,9 +14,30 @@ from connector.errors import ConnectorError
 from connector.model import Column
 from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts, joined
 from connector.source.dialects.postgresql import errors, types
+from connector.source.dialects.postgresql.horizon import PostgresqlHorizon
 from connector.source.dialects.postgresql.render import PostgresqlGrammar
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement
+
+RELATION = """
+WITH RECURSIVE family AS (
+  SELECT c.oid, c.relkind, c.relpages, c.relam, c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%s)
+  UNION ALL
+  SELECT c.oid, c.relkind, c.relpages, c.relam, c.relnamespace FROM family f
+  JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+)
+SELECT c.oid::int8, c.relkind::text,
+  (SELECT coalesce(string_agg(DISTINCT CASE
+     WHEN f.relkind NOT IN ('r', 'p', 'v', 'm') THEN 'foreign'
+     WHEN n.nspname LIKE '\\_timescaledb%%' THEN 'timescaledb'
+     ELSE am.amname::text END, ' '), '')
+   FROM family f JOIN pg_catalog.pg_namespace n ON n.oid = f.relnamespace
+   LEFT JOIN pg_catalog.pg_am am ON am.oid = f.relam),
+  has_table_privilege(c.oid, 'SELECT'),
+  (SELECT sum(relpages) * current_setting('block_size')::int8 FROM family)::int8
+FROM pg_catalog.pg_class c WHERE c.oid = (SELECT oid FROM family LIMIT 1)
+"""
+"""A table's kind, how it and its partitions keep their rows, whether all of it may be read, and its size in bytes."""
 
 
 class Postgresql:
@@ -33,6 +54,7 @@ class Postgresql:
     )
 
     failures = (DBAPIError, psycopg.Error, OSError)
+    horizon = PostgresqlHorizon()
 
     def engine(self, source: Source) -> Engine:
         parameters, context = _parameters(source), _Text()
@@ -72,12 +94,10 @@ class Postgresql:
 
     def facts(self, connection: Connection, table: tuple[str, ...]) -> TableFacts | None:
         name = joined(table, '"')
-        found = connection.exec_driver_sql(
-            "SELECT c.oid::int8, c.relkind::text FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%s)", (name,)
-        ).first()
+        found = connection.exec_driver_sql(RELATION, (name,)).first()
         if found is None:
             return None
-        oid, relkind = found
+        oid, relkind, storage, whole, size = found
         nullable = connection.exec_driver_sql(
             "SELECT attname::text, NOT attnotnull FROM pg_catalog.pg_attribute "
             "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped",
@@ -98,6 +118,9 @@ class Postgresql:
             unique=tuple(names for unique, names in split if unique),
             indexes=tuple(names for _, names in split),
             view=relkind in ("v", "m", "f"),
+            storage=storage,
+            whole=whole,
+            size_bytes=int(size),
         )
 
     def estimate(self, connection: Connection, statement: Statement) -> int | None:
@@ -157,5 +180,6 @@ def _session(source: Source) -> bytes:
     return (
         "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; "
         "SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; "
-        f"SET statement_timeout = {timeout_ms}; SET idle_in_transaction_session_timeout = {idle_ms}"
+        f"SET cursor_tuple_fraction = 1; SET statement_timeout = {timeout_ms}; "
+        f"SET idle_in_transaction_session_timeout = {idle_ms}"
     ).encode()

@@ -24,5 +24,14 @@ class PostgresqlGrammar:
             return "CAST(%s AS bytea)", bytes.fromhex(value)
         return f"CAST(%s AS {column.native.replace('%', '%%')})", value
 
+    def written(self, alias: str, mark: str, *, before: bool) -> tuple[str, object]:
+        """Compare a row's xmin as the server compares ages; before a mark, those that went round stay in."""
+        age = f"age({alias}.xmin)"
+        mark_age = "age(CAST(%s AS xid))"
+        low_half = str(int(mark) % 2**32)
+        if before:
+            return f"{age} NOT BETWEEN 0 AND {mark_age}", low_half
+        return f"{age} <= {mark_age}", low_half
+
     def limited(self, select: str, limit: int) -> str:
         return f"{select} LIMIT {int(limit)}"

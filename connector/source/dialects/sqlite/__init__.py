@@ -15,6 +15,7 @@ from connector.config.resolved import Source
 from connector.errors import ConnectorError, SourceRefused, SourceUnavailable
 from connector.model import Column, Kind
 from connector.source.dialect import Capabilities, TableFacts, driver_error, joined, quoted
+from connector.source.horizon import NoHorizon
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement, Table
 
@@ -63,6 +64,9 @@ class SqliteGrammar:
             case _:
                 return "?", value
 
+    def written(self, alias: str, mark: str, *, before: bool) -> tuple[str, object]:
+        raise NotImplementedError("rows show no version here")
+
     def limited(self, select: str, limit: int) -> str:
         return f"{select} LIMIT {int(limit)}"
 
@@ -81,6 +85,10 @@ class Sqlite:
     )
 
     failures = (DBAPIError, sqlite3.Error)
+    horizon = NoHorizon(
+        Statement("SELECT file FROM pragma_database_list WHERE name = 'main'"),
+        "a file's database has no writers that could be seen",
+    )
 
     def engine(self, source: Source) -> Engine:
         return create_engine("sqlite://", creator=lambda: _connect(source), poolclass=NullPool)

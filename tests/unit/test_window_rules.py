@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connector.model import Bound, Column, Kind, Watermark
-from connector.source.horizon import (
+from connector.source.window import (
     Window,
     beyond,
     conclude,
