@@ -126,9 +126,10 @@ def _known(stored: Watermark | None, reader: Reader) -> tuple[Watermark | None, 
 
 
 def _lower(known: Watermark | None, reader: Reader, stream: Stream) -> Bound | None:
-    if known is None and stream.start not in (None, "beginning", "now"):
+    lower = horizon.lower_bound(known, reader.layout.window, reader.survey)
+    if lower is None and stream.start not in (None, "beginning", "now"):
         return Bound(checked(str(stream.start), reader))
-    return horizon.lower_bound(known, reader.layout.window, reader.survey)
+    return lower
 
 
 def _restored(known: Watermark, reader: Reader, opening: Opening) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, CursorResult, event
 
 from connector import clock
 from connector.config.resolved import Limits, Source, Stream
@@ -88,6 +88,7 @@ class Session:
         self._in_snapshot = False
         self._snapshot_until_s = 0.0
         self._due_s: float | None = None
+        self._streamed: CursorResult[Any] | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="source-deadline", daemon=True).start()
 
@@ -97,6 +98,8 @@ class Session:
         with suppress(Exception):  # the connection is given up; how it fails no longer matters
             self._connection.invalidate()
             self._connection.close()
+        with suppress(Exception):
+            self._end_stream()
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +117,7 @@ class Session:
     def open_snapshot(self) -> None:
         """End the present snapshot and open a new one."""
         with self._deadline():
+            self._end_stream()
             if self._in_snapshot:
                 self.dialect.end(self._connection)
             self.dialect.begin(self._connection)
@@ -147,17 +151,23 @@ class Session:
         """Run a statement and yield its rows as they come, `size` at a time; other statements may run in between."""
         statement = self.dialect.render(select)
         with self._deadline():
-            result = self._connection.exec_driver_sql(
+            self._streamed = self._connection.exec_driver_sql(
                 statement.sql, statement.binds, execution_options={"stream_results": True}
             )
-        while True:
+        while self._streamed is not None:
             with self._deadline():
-                rows = [tuple(row) for row in result.fetchmany(size)]  # not the cursor: a first row is buffered
+                rows = [tuple(row) for row in self._streamed.fetchmany(size)]
                 if len(rows) < size:
-                    result.close()
+                    self._end_stream()
             yield rows
-            if len(rows) < size:
-                return
+
+    def _end_stream(self) -> None:
+        """Free what a streamed statement holds; once the connection is closed, that asks nothing of the server."""
+        if self._streamed is not None:
+            streamed, self._streamed = self._streamed, None
+            if streamed.cursor is not None:  # it is gone once the last row was fetched
+                streamed.cursor.close()
+            streamed.close()
 
     def survey(self, found: Layout, stream: Stream) -> Survey:
         """Say which level this login can hold for a stream here."""

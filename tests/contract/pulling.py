@@ -94,6 +94,10 @@ class Pulling:
         source = source or self.app.config.clients[0].source
         self.app = self._app(source if limits is None else replace(source, limits=limits))
 
+    def at_the_window_level(self) -> None:
+        """Let the stream read a query, behind which no engine shows a SELECT-only login anything of other writers."""
+        self.configure(table=None, query="SELECT * FROM t")
+
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self.database.execute(sql, parameters)
 

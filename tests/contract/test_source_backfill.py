@@ -141,6 +141,7 @@ def test_a_backfill_of_an_older_snapshot_does_not_overwrite_what_a_pull_has_read
 
 def test_a_backfill_after_an_update_behind_the_watermark_brings_it(client: Pulling) -> None:
     filled(client, start=None)
+    client.at_the_window_level()
     client.succeed()
     client.execute("UPDATE t SET v = 'silent' WHERE id = 7")
     client.succeed()

@@ -16,6 +16,7 @@ NOON = datetime.fromisoformat("2024-06-01 12:00:00")
 
 def test_rows_inside_of_the_look_back_are_read_again_and_counted_unchanged(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.insert((1, "old", ago(3600)), (2, "recent", ago(600)), (3, "newest", ago(60)))
     client.succeed()
     assert client.succeed().counters == Counters(read=2, unchanged=2, batches=1)
@@ -23,6 +24,7 @@ def test_rows_inside_of_the_look_back_are_read_again_and_counted_unchanged(clien
 
 def test_the_look_back_closes_with_time_and_then_costs_nothing(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.insert((1, "a", stamp(NOON - timedelta(minutes=5))))
     reads = []
     for minutes in (0, 10, 20, 30):
@@ -35,6 +37,7 @@ def test_the_look_back_closes_with_time_and_then_costs_nothing(client: Pulling) 
 @needs("transactions")
 def test_a_row_committed_late_is_delivered(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.insert((1, "early", ago(300)))
     with client.database.transaction() as write:
         write(f"INSERT INTO t VALUES (2, 'late', '{ago(200)}')")
@@ -48,6 +51,7 @@ def test_a_row_committed_late_is_delivered(client: Pulling) -> None:
 @needs("transactions")
 def test_an_update_committed_late_is_delivered(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.insert((1, "a", at(1)), (2, "b", at(2)))
     client.succeed()
     with client.database.transaction() as write:
@@ -61,6 +65,7 @@ def test_an_update_committed_late_is_delivered(client: Pulling) -> None:
 @needs("transactions")
 def test_an_id_committed_late_is_delivered(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.configure(by="id", watermark_column="id", look_back_ids=50)
     with client.database.transaction() as write:
         write("INSERT INTO t VALUES (60, 'late', NULL)")
@@ -72,6 +77,7 @@ def test_an_id_committed_late_is_delivered(client: Pulling) -> None:
 
 def test_a_lower_id_of_a_range_reserved_early_is_delivered_within_the_look_back(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.configure(by="id", watermark_column="id", look_back_ids=50)
     client.insert((100, "high", None))
     client.succeed()
@@ -84,6 +90,7 @@ def test_a_lower_id_of_a_range_reserved_early_is_delivered_within_the_look_back(
 def test_stamps_hours_behind_the_clock_lose_nothing(client: Pulling, hours: float, every_h: float) -> None:
     """A writer in another zone: each pull is followed by a commit that was open while it read."""
     client.execute(TABLE)
+    client.at_the_window_level()
     now, number = NOON, 0
     for _ in range(5):
         now += timedelta(hours=every_h)
@@ -104,6 +111,7 @@ def test_stamps_hours_behind_the_clock_lose_nothing(client: Pulling, hours: floa
 @pytest.mark.parametrize("hours", [1, 6])
 def test_stamps_hours_ahead_of_the_clock_lose_nothing(client: Pulling, hours: int) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     now = NOON
     for number in range(0, 24, 3):
         now += timedelta(minutes=20)
@@ -177,6 +185,7 @@ def test_zero_dates_are_delivered_and_don_t_hold_the_mark(client: Pulling) -> No
 def test_an_autumn_night_of_a_local_clock_loses_nothing(client: Pulling) -> None:
     """In Kyiv on 27 October 2024 the hour from 03:00 comes twice; the column holds wall time only."""
     client.execute(TABLE)
+    client.at_the_window_level()
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
     instant = datetime.fromisoformat("2024-10-26 23:30:00")
     for minute in range(0, 180, 11):
@@ -191,6 +200,7 @@ def test_an_autumn_night_of_a_local_clock_loses_nothing(client: Pulling) -> None
 
 def test_a_spring_night_of_a_local_clock_loses_nothing(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.configure(time_zone="Europe/Kyiv", look_back_s=300.0)
     instant = datetime.fromisoformat("2024-03-31 00:00:00")
     for minute in range(0, 120, 11):
@@ -205,6 +215,7 @@ def test_a_spring_night_of_a_local_clock_loses_nothing(client: Pulling) -> None:
 
 def test_a_pull_that_looks_back_over_a_local_clock_finds_a_late_row(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.configure(time_zone="Europe/Kyiv")
     kyiv = timedelta(hours=3)
     client.clock(NOON)

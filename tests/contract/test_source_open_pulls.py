@@ -54,6 +54,7 @@ def test_what_changed_behind_the_position_is_read_by_the_pull_after(client: Pull
 
 def test_a_back_dated_row_behind_the_position_is_found_by_the_look_back(client: Pulling) -> None:
     client.execute(TABLE)
+    client.at_the_window_level()
     client.insert(*((i, f"v{i}", ago(600 - i), None) for i in range(1, 61)))
     client.stop_after(3)
     client.insert((99, "late", ago(580), None))

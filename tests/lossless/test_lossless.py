@@ -17,7 +17,7 @@ from tests.lossless.outcome import Held, Outcome
 from tests.lossless.trial import Place, Trial, place, run
 from tests.servers import Server
 
-SECONDS, WRITERS = 5.0, 12
+SECONDS, WRITERS = 5.0, 16
 LONG_HOLD_S = (2.0, 3.5)  # the last one has to run out before the final pulls
 KILL_SHARE = 0.2
 DAILY = ("primary", "select", "skew")  # the profile that holds all the others

@@ -103,7 +103,7 @@ class Writer:
     def _write(self, of_transaction: bool) -> None:
         stamp = self._stamp(of_transaction)
         if self._happens(UPDATES):
-            shared = range(1, (HOT_ROWS if self._happens(0.4) else SHARED_ROWS) + 1)
+            shared = range(1, (HOT_ROWS if self._happens(0.2) else SHARED_ROWS) + 1)
             of = self._known if self._known and self._happens(0.5) else shared
             keys = sorted(self._chance.sample(of, min(len(of), self._chance.randint(1, 5))))
             self._session.update([(key, self._next_version()) for key in keys], stamp)
