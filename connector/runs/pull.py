@@ -149,7 +149,7 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tal
         tally.ordered = 0
         stored = lanes.resume(job.store.open_pull(run.row, run.lane), reader)
         watermark = None if range_ is not None else job.store.watermark(run.row)
-        reader.previous = watermark if watermark is not None and watermark.basis == layout.basis else None
+        reader.measure_from(watermark if watermark is not None and watermark.basis == layout.basis else None)
         if stored is not None:
             return reader, stored, False
         if range_ is not None:

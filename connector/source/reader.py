@@ -1,8 +1,13 @@
-"""The plain reader: keyset batches over one session, any engine.
+"""The plain reader: batches over one session, any engine.
 
-Per pull it opens a first snapshot and takes the marks there; then it reads batches in the order (watermark, key), in
-the same snapshot while the engine can hold one and `snapshot_cap` allows, in new ones after that. A later snapshot is
-read only up to the first one's clock: what is newer belongs to the next pull, and a pull always comes to its end.
+Per pull it opens a first snapshot and takes the marks there; then it reads batches in the same one while the engine
+can hold it and `snapshot_cap` allows, in new ones after that. A later snapshot is read only as far as the first one
+could see, by row versions where they are known, else by its clock: what is newer belongs to the next pull, and a pull
+always comes to its end.
+
+Everything from a bound on is read in pages in the order (watermark, key). Row versions written since a mark are read
+by one streamed statement in the order of the key, cut into batches, so that a pull which is killed goes on behind its
+last key.
 
 A keyless stream has no order among rows of one watermark value, so its batches end between such groups: the last
 group of a full batch is left for the next one, and a group that fills a whole batch is read by itself.
@@ -17,41 +22,23 @@ from typing import Any
 import polars as pl
 
 from connector.config.resolved import Stream
-from connector.errors import KeyViolation, StreamStopped
+from connector.errors import StreamStopped
 from connector.model import Batch, Bound, Kind, Level, Marks, OpenPull, Position, Watermark
-from connector.source import horizon, keyset, tenant, window
-from connector.source.frames import frame_of, row_key, text_of
+from connector.source import horizon, tenant, window
+from connector.source.cutting import Cutter
+from connector.source.frames import frame_of, text_of
 from connector.source.horizon import FIRST_LOOK_BACK_US, Opening, Sight, Span, Survey, lagging
-from connector.source.lateness import late_us
-from connector.source.layout import KEY, LATE, TENANT, WATERMARK, Layout
-from connector.source.select import Any as AnyOf
-from connector.source.select import Compare, IsNull, Output, Predicate, Select, Slot, Written
+from connector.source.layout import TENANT, WATERMARK, Layout
+from connector.source.pages import Pages
+from connector.source.select import Select
 from connector.source.session import Session
-
-
-class Ties:
-    """The longest run of equal watermarks, over batch edges: with a key nothing is lost by it, but it is slow."""
-
-    def __init__(self) -> None:
-        self.longest = 0
-        self._value: str | None = None
-        self._length = 0
-
-    def see(self, watermarks: pl.Series) -> None:
-        runs = watermarks.rle().struct.unnest()
-        values, lengths = runs["value"].to_list(), runs["len"].to_list()
-        if self._value is not None and values[0] == self._value:
-            lengths[0] += self._length
-        counted = [length for value, length in zip(values, lengths, strict=True) if value is not None]
-        self.longest = max([self.longest, *counted])
-        self._value, self._length = values[-1], lengths[-1]
 
 
 class Reader:
     """Reads one stream over one session.
 
     `survey` says what can be promised here. `before_snapshot` is called before each snapshot opens, and `snapshots`
-    counts those opened. `previous`, once it is set, is what lateness is measured against.
+    counts those opened. `capped_by_time` says that a later snapshot was read only up to the first one's clock.
     """
 
     def __init__(
@@ -67,13 +54,17 @@ class Reader:
         self._stream = stream
         self.layout = found
         self.survey = survey or Survey(Level.WINDOW)
-        self.previous: Watermark | None = None
         self._first = False
         self._untouched = False
         self._rows: Iterator[list[tuple[Any, ...]]] | None = None
-        self._ties = Ties()
+        self._pages = Pages(found, session.dialect.capabilities, stream.batch_size)
+        self._cutter = Cutter(found)
         self.snapshots = 0
         self.capped_by_time = False
+
+    def measure_from(self, previous: Watermark | None) -> None:
+        """Measure how late rows are against the marks of the pull before."""
+        self._cutter.previous = previous
 
     # -- opening
 
@@ -115,8 +106,8 @@ class Reader:
 
     @property
     def warnings(self) -> list[str]:
-        found = self._ties.longest > self._stream.max_equal
-        return [f"{self._ties.longest:,} rows share one value of {self.layout.watermark.name}"] if found else []
+        found = self._cutter.ties.longest > self._stream.max_equal
+        return [f"{self._cutter.ties.longest:,} rows share one value of {self.layout.watermark.name}"] if found else []
 
     def conclude(self, known: Watermark | None, opening: Opening, lower: Bound | None) -> Watermark:
         """Return the marks of a pull that begins at `lower`; None when it reads whatever there is to read."""
@@ -132,11 +123,7 @@ class Reader:
 
     def has_null_watermark(self) -> bool:
         """Say whether a row of this client has no watermark."""
-        watermark = self.layout.watermark
-        where = (*self.layout.where, IsNull(watermark))
-        outputs = (Output(WATERMARK, watermark.name),)
-        select = Select(self.layout.relation, outputs, where, limit=1, slots=self._slots(None))
-        return bool(self._session.select(select))
+        return bool(self._session.select(self._pages.any_null()))
 
     def stamp_text(self, instant_us: int, like: window.Stamp | None) -> str:
         """Write an instant as the watermark column holds it, and as this engine reads it."""
@@ -160,20 +147,8 @@ class Reader:
         return next(iter(self._greatest(lower, at_most, 1)), None)
 
     def _greatest(self, lower: Bound | None, at_most: str | None, rows: int) -> list[str]:
-        watermark = self.layout.watermark
-        bound: Predicate = IsNull(watermark, negated=True)
-        if at_most is not None:
-            bound = Compare(watermark, "<=", at_most)
-        select = Select(
-            self.layout.relation,
-            (Output(WATERMARK, watermark.name),),
-            (*self.layout.where, bound),
-            (watermark,),
-            descending=True,
-            limit=rows,
-            slots=self._slots(lower),
-        )
-        return [text for (value,) in self._session.select(select) if (text := text_of(value)) is not None]
+        found = self._session.select(self._pages.greatest(lower, at_most, rows))
+        return [text for (value,) in found if (text := text_of(value)) is not None]
 
     # -- batches
 
@@ -184,7 +159,7 @@ class Reader:
         """
         position, in_nulls = open_pull.position, open_pull.nulls
         if open_pull.since is not None:
-            yield from self._changed(open_pull, nulls=nulls)
+            yield from self._changed(open_pull, open_pull.since, nulls=nulls)
             return
         while True:
             bounds = self._in_snapshot(open_pull)
@@ -195,7 +170,7 @@ class Reader:
             else:
                 frame, more = self._keyless_page(replace(bounds, position=position))
             last = not more and (in_nulls or not nulls)
-            batch = self._batch(frame, by_key=in_nulls, last=last, before=position)
+            batch = self._cutter.batch(frame, by_key=in_nulls, last=last, before=position)
             yield batch
             if batch.last:
                 return
@@ -203,36 +178,25 @@ class Reader:
             if not more:
                 in_nulls, position = True, None
 
-    def _changed(self, open_pull: OpenPull, *, nulls: bool) -> Iterator[Batch]:
+    def _changed(self, open_pull: OpenPull, since: str, *, nulls: bool) -> Iterator[Batch]:
         """Yield the changed rows in the order of the key: one statement per snapshot, cut into batches."""
         position, size = open_pull.position, self._stream.batch_size
         while True:
             bounds = self._in_snapshot(open_pull)
             if self._rows is None:
-                self._rows = self._session.stream(self._since(bounds, position, nulls=nulls), size)
+                ceiling = self._ceiling(bounds)
+                select = self._pages.changed(bounds, since, position, nulls=nulls, ceiling=ceiling)
+                self._rows = self._session.stream(select, size)
             rows = next(self._rows, [])
-            batch = self._batch(self._checked(rows), by_key=True, last=len(rows) < size, before=position)
+            batch = self._cutter.batch(self._checked(rows), by_key=True, last=len(rows) < size, before=position)
             yield batch
             if batch.last:
                 return
             position = batch.position
 
-    def _since(self, at: OpenPull, position: Position | None, *, nulls: bool) -> Select:
-        """Return the statement of all rows written since the pull's mark, those above its floor, behind a position."""
-        found, watermark = self.layout, self.layout.watermark
-        where = (*found.where, Written(at.since or ""), *self._ceiling(at))
-        if at.lower is not None:
-            above: Predicate = Compare(watermark, ">=", at.lower.value)
-            where = (*where, AnyOf((above, IsNull(watermark))) if nulls else above)
-        elif found.watermark_nullable and not nulls:
-            where = (*where, IsNull(watermark, negated=True))
-        where = (*where, *keyset.after_key(found.key, position))
-        return Select(found.relation, found.outputs, where, found.key, slots=self._slots(at.lower))
-
-    def _ceiling(self, at: OpenPull) -> tuple[Predicate, ...]:
-        """Leave out of a later snapshot what the first one certainly did not see: the next pull reads it."""
-        ceiling = at.opened.ceiling
-        return () if self._first or ceiling is None or not self.survey.level.exact else (Written(ceiling, before=True),)
+    def _ceiling(self, at: OpenPull) -> str | None:
+        """Return the versions from which on the first snapshot saw nothing: the next pull reads them, not this one."""
+        return None if self._first or not self.survey.level.exact else at.opened.ceiling
 
     def _in_snapshot(self, open_pull: OpenPull) -> OpenPull:
         """Renew the snapshot when it is due; behind the first one, read no further than that one saw."""
@@ -275,35 +239,21 @@ class Reader:
         if frame.height < size:
             return frame, False
         edge = frame[WATERMARK][-1]
-        whole = frame.filter(self._differs(frame[WATERMARK], edge))
+        whole = frame.filter(_differs(frame[WATERMARK], edge, self.layout.watermark.kind))
         if whole.height:
             return whole, True
-        where = (*self.layout.where, Compare(self.layout.watermark, "=", edge))
-        return self._group(where, at.lower), True
-
-    def _differs(self, watermarks: pl.Series, edge: str) -> pl.Series:
-        """Tell equal values from others as the database does: 1.0 and 1.00 are one decimal in two spellings."""
-        if self.layout.watermark.kind is not Kind.DECIMAL:
-            return watermarks != edge
-        return pl.Series(
-            [window.number(text) != window.number(edge) for text in watermarks.to_list()], dtype=pl.Boolean
-        )
+        return self._group(edge, at.lower), True
 
     def _null_page(self, at: OpenPull, position: Position | None) -> tuple[pl.DataFrame, bool]:
-        size, key = self._stream.batch_size, self.layout.key
-        where = (*self.layout.where, IsNull(self.layout.watermark))
-        if not key:
-            return self._group(where, at.lower), False
-        where = (*where, *keyset.after_key(key, position))
-        select = Select(self.layout.relation, self.layout.outputs, where, key, limit=size, slots=self._slots(at.lower))
-        frame = self._frame(select)
-        return frame, frame.height == size
+        if not self.layout.key:
+            return self._group(None, at.lower), False
+        frame = self._frame(self._pages.nulls(at, position))
+        return frame, frame.height == self._stream.batch_size
 
-    def _group(self, where: tuple[Predicate, ...], lower: Bound | None) -> pl.DataFrame:
+    def _group(self, watermark: str | None, lower: Bound | None) -> pl.DataFrame:
         """Read all rows of one watermark value of a keyless stream."""
         limit = self._stream.max_equal
-        slots = self._slots(lower)
-        frame = self._frame(Select(self.layout.relation, self.layout.outputs, where, limit=limit + 1, slots=slots))
+        frame = self._frame(self._pages.group(watermark, lower, limit + 1))
         if frame.height > limit:
             raise StreamStopped(
                 f"more than {limit} rows share one value of {self.layout.watermark.name}, and the stream has no key "
@@ -314,23 +264,11 @@ class Reader:
 
     def sample(self, rows: int) -> list[dict[str, Any]]:
         """Return the fields of a few rows, in no order."""
-        found = self.layout
-        select = Select(found.relation, found.outputs, found.where, limit=rows, slots=self._slots(None))
-        return self._frame(select).select(list(found.fields)).to_dicts()
+        return self._frame(self._pages.sample(rows)).select(list(self.layout.fields)).to_dicts()
 
     def page(self, at: OpenPull, size: int | None) -> Select:
         """Return the statement of the next batch in the order of the watermark."""
-        found, watermark = self.layout, self.layout.watermark
-        begin: tuple[Predicate, ...] = keyset.within(watermark, at.lower, None)
-        if at.holes and at.lower is not None:
-            begin = (keyset.in_holes(watermark, at.lower.value, at.holes),)
-        if at.position is not None:
-            begin = (keyset.after(watermark, found.key, at.position), *(begin if at.holes else ()))
-        where = (*found.where, *begin, *keyset.up_to(watermark, at.upper), *self._ceiling(at))
-        return Select(found.relation, found.outputs, where, found.order, limit=size, slots=self._slots(at.lower))
-
-    def _slots(self, lower: Bound | None) -> dict[Slot, str | int]:
-        return self.layout.slots(lower, self._session.dialect.capabilities)
+        return self._pages.page(at, size, ceiling=self._ceiling(at))
 
     # -- frames
 
@@ -344,33 +282,10 @@ class Reader:
             tenant.recheck(frame[TENANT], self.layout.spellings, self.layout.tenant)
         return frame
 
-    def _batch(self, frame: pl.DataFrame, *, by_key: bool, last: bool, before: Position | None) -> Batch:
-        parts = [f"{KEY}{index}" for index in range(len(self.layout.key))]
-        for name, column in zip(parts, self.layout.key, strict=True):
-            if frame[name].null_count():
-                raise KeyViolation(
-                    f"key column {column.name} is NULL in {frame[name].null_count()} rows, so rows could be skipped",
-                    remedy="Choose columns that are never NULL, or set `key: none`",
-                )
-        position = before
-        if frame.height:
-            edge = frame.row(frame.height - 1, named=True)
-            watermark = None if by_key else edge[WATERMARK]
-            position = Position(watermark, tuple(edge[name] for name in (self._tail(parts, by_key))))
-            if not by_key:
-                self._ties.see(frame[WATERMARK])
-        rows = frame.with_columns(row_key(parts, KEY), *self._late(frame[WATERMARK]))
-        return Batch(rows.drop([*parts, *([TENANT] if self.layout.tenant else [])]), self.layout.fields, position, last)
 
-    def _late(self, watermarks: pl.Series) -> list[pl.Series]:
-        mark = None if self.previous is None else self.previous.marks.time
-        if mark is None or not self.layout.watermark.kind.temporal:
-            return []
-        return [late_us(watermarks, mark).alias(LATE)]
-
-    def _tail(self, parts: list[str], by_key: bool) -> list[str]:
-        """Return the key parts that a position holds: all where the order is by key, else not the watermark column."""
-        if by_key:
-            return parts
-        kept = {column.name for column in keyset.key_columns(self.layout.watermark, self.layout.key)}
-        return [part for part, column in zip(parts, self.layout.key, strict=True) if column.name in kept]
+def _differs(watermarks: pl.Series, edge: str, kind: Kind) -> pl.Series:
+    """Tell equal values from others as the database does: 1.0 and 1.00 are one decimal in two spellings."""
+    if kind is not Kind.DECIMAL:
+        return watermarks != edge
+    last = window.number(edge)
+    return pl.Series([window.number(text) != last for text in watermarks.to_list()], dtype=pl.Boolean)
