@@ -8,16 +8,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from connector import clock
 from connector.config.resolved import Stream
 from connector.core.entity import Entity
 from connector.errors import ConnectorError
+from connector.model import Kind
 from connector.runs.lanes import ROWS_WITHOUT_START
-from connector.runs.promise import sentence
+from connector.runs.promise import sentence, span
+from connector.source import doctor
 from connector.source.dialect import TableFacts
 from connector.source.layout import Layout, relation_of
 from connector.source.reader import Reader
 from connector.source.select import Table
 from connector.source.session import Session
+from connector.source.window import micros
 
 
 class Grade(StrEnum):
@@ -66,8 +70,10 @@ def _look(stream: Stream, entity: Entity, session: Session) -> list[Finding]:
     findings = [Finding(name, Grade.OK, f"{kind} {relation}: {columns}" if kind != "query" else f"query: {columns}")]
     findings += [Finding(name, *finding) for finding in (*_key(stream, layout, facts), *_tenant(stream, layout))]
     findings += [Finding(name, *finding) for finding in (*_index(layout, facts), *_watermark(stream, layout))]
-    findings += [Finding(name, *finding) for finding in _size(stream, layout, session)]
-    return [*findings, *_level(stream, layout, session)]
+    reader = Reader(session, stream, layout)
+    findings += [Finding(name, *finding) for finding in _size(stream, reader)]
+    findings += _level(stream, layout, session)
+    return [*findings, *(Finding(name, *finding) for finding in _times(reader, session))]
 
 
 def _missing(stream: Stream, facts: TableFacts | None) -> list[tuple[str, str]]:
@@ -131,7 +137,7 @@ def _watermark(stream: Stream, layout: Layout) -> list[tuple[Grade, str, str]]:
         return []
     what = f"watermark {layout.watermark.name} may be NULL: such rows are "
     handled = {
-        "read": "read in a second pass on every pull",
+        "read": "read as well",
         "skip": "skipped",
         "refuse": "a reason to stop the stream",
     }
@@ -146,11 +152,36 @@ def _level(stream: Stream, layout: Layout, session: Session) -> list[Finding]:
     return [promise, Finding(str(stream.id), Grade.OK, f"no better level, since {survey.why}", survey.remedy)]
 
 
-def _size(stream: Stream, layout: Layout, session: Session) -> list[tuple[Grade, str, str]]:
-    reader = Reader(session, stream, layout)
+def _size(stream: Stream, reader: Reader) -> list[tuple[Grade, str, str]]:
     rows = reader.estimate(reader.beginning)
     if rows is None:
         return []
     if rows > ROWS_WITHOUT_START and stream.start is None:
         return [(Grade.ERROR, f"about {rows:,} rows, and no start is set", "Set start: beginning, now, or a value")]
     return [(Grade.OK, f"about {rows:,} rows", "")]
+
+
+def _times(reader: Reader, session: Session) -> list[tuple[Grade, str, str]]:
+    """Return what is wrong with the database's clock, and with the zone that the watermark's stamps are read in."""
+    column = reader.layout.watermark
+    before = clock.now()
+    try:
+        if column.kind is Kind.TIMESTAMP:
+            clock_us, newest = reader.newest_stamps(doctor.LOOKED_AT)
+        else:
+            clock_us, newest = session.clock_us(), []
+    except ConnectorError as error:
+        return [(Grade.WARNING, f"the newest values of {column.name} could not be read: {error.what}", error.remedy)]
+    apart_us = doctor.apart_us(clock_us, micros(before), micros(clock.now()))
+    found = []
+    if apart_us:
+        side = "ahead of" if apart_us > 0 else "behind"
+        what = f"the database's clock is {span(60 * round(abs(apart_us) / 6e7))} {side} this machine's"
+        found.append((Grade.WARNING, what, "Have the one that is wrong set by a time server"))
+    zone = doctor.other_zone(newest, clock_us, reader.layout.window)
+    if zone is not None:
+        side, doubt = ("ahead of", "") if zone.proven else ("behind", ", or nothing was written since")
+        what = f"{column.name} looks like {zone.name}: its newest values lie {doctor.hours(zone.ahead_us)} h {side}"
+        remedy = "Set source.time_zone (or the stream's) to the zone that the client's application writes in"
+        found.append((Grade.WARNING, f"{what} the database's clock{doubt}", remedy))
+    return found

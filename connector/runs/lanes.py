@@ -155,13 +155,22 @@ def _by_ids(open_pull: OpenPull, known: Watermark | None, reader: Reader, stream
         return replace(open_pull, opened=replace(opened, holes=None))
     mark = None if known is None else known.marks.id
     if known is None or known.holes is None or known.sighting is None or mark is None:
-        newest = opened.marks.id
-        edge = None if newest is None else int(newest) - layout.window.look_back_ids - 1
+        edge = _first_edge(open_pull, layout, new=known is None)
         return replace(open_pull, edge=edge, opened=replace(opened, holes=()))
     wide = horizon.effective(layout.window, known)
     left = holes.alive(known.holes, known.sighting.clock_us, wide.look_back_us)
     lower = Bound(mark, inclusive=False)
     return replace(open_pull, lower=lower, holes=left, edge=int(mark), opened=replace(opened, holes=left))
+
+
+def _first_edge(open_pull: OpenPull, layout: Layout, *, new: bool) -> int | None:
+    """Return the id up to which nothing is looked for; what lies below where a stream starts is left out for good."""
+    lower, newest = open_pull.lower, open_pull.opened.marks.id
+    below_lower = None if lower is None else int(lower.value) - 1
+    if newest is None or (below_lower is not None and not new):
+        return below_lower
+    below_newest = int(newest) - layout.window.look_back_ids - 1
+    return below_newest if below_lower is None else max(below_newest, below_lower)
 
 
 def advanced(at: OpenPull, batch: Batch) -> OpenPull:

@@ -54,4 +54,6 @@ def span(seconds: float) -> str:
     for size, unit in units:
         if seconds >= 10 * size:
             return f"{seconds / size:.0f} {unit}"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
