@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -20,9 +20,10 @@ from connector.cli.shared import (
     target_argument,
 )
 from connector.errors import ConfigError
-from connector.model import StreamId
-from connector.runs.promise import label, sentence
+from connector.model import Level, StreamId, Watermark
+from connector.runs.promise import label, sentence, span
 from connector.schedule.daemon import next_run
+from connector.source.window import EPOCH
 from connector.store.lateness import Lateness
 from connector.store.overview import StreamOverview
 
@@ -65,7 +66,7 @@ def status(installation: Installation, target: str | None, as_json: bool) -> int
         if seen and seen.lateness and seen.lateness.late:
             click.echo(f"  {_worst(seen.lateness)}")
         if each["last_sweep"]:
-            click.echo(f"  last look at every row: {_ago(each['last_sweep'])}")
+            click.echo(f"  last sweep: {_ago(each['last_sweep'])}")
         if each["error"]:
             click.echo(f"  last error: {each['error']}")
         for lane, pulled in each["open_pulls"].items():
@@ -91,7 +92,7 @@ def _status(app: App, stream_id: StreamId, seen: StreamOverview | None) -> dict[
         "level": label(stream, watermark.level, watermark) if watermark else None,
         "promise": sentence(stream, watermark.level, watermark) if watermark else "known after the first pull",
         "why_no_better": watermark.why if watermark else "",
-        "last_sweep": _moment(watermark.swept.clock_us) if watermark and watermark.swept else None,
+        "last_sweep": _last_sweep(watermark),
         "records": seen.records if seen else 0,
         "quarantined": seen.quarantined if seen else 0,
         "lateness": asdict(seen.lateness) if seen and seen.lateness else None,
@@ -102,19 +103,19 @@ def _status(app: App, stream_id: StreamId, seen: StreamOverview | None) -> dict[
 
 
 def _worst(lateness: Lateness) -> str:
-    most = f"within {_span(lateness.p99_us)} of the mark" if lateness.p99_us else "not late"
-    return f"worst lateness seen: {_span(lateness.max_us)} (99 % of {lateness.rows:,} new versions {most})"
+    most = f"at most {_late(lateness.p99_us)} late" if lateness.p99_us else "not late"
+    return f"worst lateness seen: {_late(lateness.max_us)} (99 % of {lateness.rows:,} new versions were {most})"
 
 
-def _span(time_us: int) -> str:
-    for size_us, unit in ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s")):
-        if time_us >= size_us:
-            return f"{time_us / size_us:,.1f}".removesuffix(".0") + f" {unit}"
-    return f"{time_us / 1_000:g} ms"
+def _late(time_us: int) -> str:
+    return span(time_us / 1e6)
 
 
-def _moment(us: int) -> datetime:
-    return datetime.fromtimestamp(us / 1e6, UTC)
+def _last_sweep(watermark: Watermark | None) -> datetime | None:
+    """Return when every row was last looked at, where not every pull does so."""
+    if watermark is None or watermark.swept is None or watermark.level is not Level.EXACT_WITHIN:
+        return None
+    return EPOCH + timedelta(microseconds=watermark.swept.clock_us)
 
 
 def _ago(moment: datetime | None) -> str:

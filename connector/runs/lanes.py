@@ -106,7 +106,7 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> Begi
     upper = None if opening.furthest is None else Bound(opening.furthest)
     open_pull = OpenPull(opened, reach.lower, upper, keyset=layout.keyset, since=reach.since)
     open_pull = _by_ids(open_pull, known, reader, stream)
-    warnings += [*opening.sight.warnings, *_level_changed(stored, opened)]
+    warnings += [*opening.sight.warnings, *([reach.why] if reach.why else []), *_level_changed(stored, opened)]
     done = stored is None and stream.start == "now"
     if stored is None and stream.start is None:
         _require_start(reader, open_pull)

@@ -34,7 +34,7 @@ from connector.errors import SourceUnavailable
 from connector.model import Bound, Kind, Level, Sweep, Watermark
 from connector.source.layout import Layout
 from connector.source.select import Statement
-from connector.source.window import HOUR_US, Window, fold_us, later, read_stamp, write_stamp
+from connector.source.window import HOUR_US, Window, fold_us, later, owed_us, read_stamp, write_stamp
 from connector.source.window import conclude as conclude_window
 from connector.source.window import lower_bound as window_bound
 
@@ -51,6 +51,8 @@ FLOOR_MARGIN_US = 2 * HOUR_US
 FIRST_LOOK_BACK_US = 24 * HOUR_US
 """How far below the clock writers in flight are looked for when no earlier pull did."""
 TRACE_S = 60
+PARTS = "parts"
+"""The trace that names the tables which the version marks know."""
 MOST_LOOK_BACK_US = 7 * 24 * HOUR_US
 """A look-back that grew does not grow further than this."""
 
@@ -61,7 +63,8 @@ class Survey:
 
     `why` names what stands in the way of a better level, `remedy` what would help; both empty at the best there is.
     `server` is its identity, and `traces` what changes besides when a backup is restored in its place. `bounds` says
-    that stamps of writers in flight can be had, `floored` that looking at every row is too much for each pull.
+    that stamps of writers in flight can be had, `floored` that looking at every row is too much for each pull. `parts`
+    names the tables that hold the stream's rows, each with a version that none of its rows lies below.
     """
 
     level: Level
@@ -73,6 +76,7 @@ class Survey:
     versions: str = ""  # the mark that row versions are compared with; empty where they can't be told
     bounds: bool = False
     floored: bool = False
+    parts: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)  # the dialect's own
 
 
@@ -186,19 +190,29 @@ def lagging() -> SourceUnavailable:
 
 
 def lower_bound(known: Watermark | None, window: Window, survey: Survey) -> Bound | None:
-    """Return where a pull in the order of the watermark begins; None when nothing has been seen yet."""
+    """Return where a pull in the order of the watermark begins; None when nothing has been seen yet.
+
+    What the last pull saw of writers in flight bounds this one, whatever this one can see itself.
+    """
     if known is None:
         return None
-    low_us = None if known.sighting is None else known.sighting.low_us
-    if low_us is None or not survey.bounds:
-        return window_bound(known, effective(window, known))
-    narrow = replace(window, look_back_us=window.slack_us)
-    bound = window_bound(known, narrow)
-    mark = known.marks.time
-    if bound is None or mark is None:
+    bound = window_bound(known, _span(window, known, survey))
+    low_us, mark = _low_us(known), known.marks.time
+    if bound is None or mark is None or low_us is None:
         return bound
     floor = _instant_bound(low_us - window.slack_us, mark, window)
     return floor if _lower(floor, bound, window) else bound
+
+
+def _low_us(known: Watermark | None) -> int | None:
+    return None if known is None or known.sighting is None else known.sighting.low_us
+
+
+def _span(window: Window, known: Watermark | None, survey: Survey) -> Window:
+    """Return the window that a pull keeps: only the slack where writers in flight were and will be seen."""
+    if _low_us(known) is None or not survey.bounds:
+        return effective(window, known)
+    return replace(window, look_back_us=window.slack_us)
 
 
 def effective(window: Window, known: Watermark | None) -> Window:
@@ -213,8 +227,9 @@ def grown(window: Window, known: Watermark | None, late_us: int) -> int:
     Rows later than the look-back are not seen at all, so one that comes near to it stands for others behind it.
     """
     span_us = effective(window, known).look_back_us
-    if 5 * late_us > 4 * span_us:
-        return max(span_us, min(2 * span_us, MOST_LOOK_BACK_US))
+    doubled_us = min(2 * span_us, MOST_LOOK_BACK_US)
+    if 5 * late_us > 4 * span_us and doubled_us > span_us:
+        return doubled_us
     return 0 if known is None else known.look_back_us
 
 
@@ -244,6 +259,7 @@ class Reach:
     lower: Bound | None
     since: str | None = None
     everything: bool = False  # no change made before this pull can be missing after it
+    why: str = ""  # what an operator should know
 
 
 def reach(
@@ -265,12 +281,31 @@ def reach(
     if known is None or since is None or sight.ceiling is None or not survey.level.exact:
         return Reach(lower)
     start = None if known.start is None else Bound(known.start)
+    if _joined_by_older(known, survey, since):
+        return Reach(
+            start, everything=True, why="the table was replaced or joined by another: it was read in full"
+        )
     due = known.swept is None or clock_us - known.swept.clock_us >= sweep_us
     floor = _floor(known, window) if survey.floored and not due else None
     if floor is not None:
         return Reach(start if start is not None and _lower(floor, start, window) else floor, since)
     since = since if known.swept is None else known.swept.mark
     return Reach(start, since if spans(since, sight.ceiling) else None, everything=True)
+
+
+def _joined_by_older(known: Watermark, survey: Survey, since: str) -> bool:
+    """Say whether a table that was no part of the stream may hold rows from before the mark, never seen there."""
+    if PARTS not in known.traces:
+        return False
+    parts = known.traces[PARTS].split()
+    return any(lowest < int(since) for name, lowest in survey.parts.items() if name not in parts)
+
+
+def _parts(known: Watermark | None, survey: Survey) -> dict[str, str]:
+    """Return the trace of the stream's tables; where versions are not read, as it was when they were last."""
+    before = None if known is None else known.traces.get(PARTS)
+    now = before if before is not None and not survey.level.exact else " ".join(sorted(survey.parts))
+    return {PARTS: now} if now else {}
 
 
 def _floor(known: Watermark, window: Window) -> Bound | None:
@@ -290,17 +325,17 @@ def conclude(
     known: Watermark | None, opening: Opening, found: Layout, survey: Survey, *, by_id: bool, lower: Bound | None
 ) -> Watermark:
     """Return the marks of a pull that begins at `lower`; None when it reads whatever there is to read."""
-    window, sight = effective(found.window, known), opening.sight
+    window, sight = _span(found.window, known, survey), opening.sight
     by = "id" if by_id else "timestamp"
     made = conclude_window(known, opening.newest, opening.clock_us, window, lower=lower, basis=found.basis, by=by)
-    sighting = None if made.sighting is None else replace(made.sighting, low_us=sight.low_us)
+    sighting = None if made.sighting is None else replace(made.sighting, low_us=_lowest(known, sight, window))
     return replace(
         made,
         level=survey.level,
         marks=replace(made.marks, **({survey.versions: sight.version} if survey.versions else {})),
         server=dict(survey.server),
         sighting=sighting,
-        traces=dict(survey.traces),
+        traces={**survey.traces, **_parts(known, survey)},
         ceiling=sight.ceiling,
         swept=None if known is None else known.swept,
         held=dict(sight.held),
@@ -309,6 +344,15 @@ def conclude(
         look_back_us=0 if known is None else known.look_back_us,
         why=survey.why,
     )
+
+
+def _lowest(known: Watermark | None, sight: Sight, window: Window) -> int | None:
+    """Return the lowest stamp that the next pull has to read from, as far as writers in flight can be seen.
+
+    A window closed for now, by a pull that could not see them, is still owed, and by the slack it would stay closed.
+    """
+    owed = None if known is None or _low_us(known) is not None else owed_us(known, window)
+    return sight.low_us if sight.low_us is None or owed is None else min(sight.low_us, owed)
 
 
 def version_of(watermark: Watermark, survey: Survey) -> str | None:

@@ -147,6 +147,16 @@ def just_seen(watermark: Watermark) -> Sighting | None:
     return None if sighting is None else replace(sighting, seen_us=sighting.read_us, lag_us=ZONES_US, first=False)
 
 
+def owed_us(watermark: Watermark, window: Window) -> int | None:
+    """Return the instant that a window reaches back to which is closed only for now; None when there is none."""
+    mark = _mark(watermark)
+    if mark is None or watermark.sighting is None or _closed(mark, watermark.sighting, window) != "for now":
+        return None
+    bound = lower_bound(replace(watermark, sighting=just_seen(watermark)), window)
+    stamp = None if bound is None else read_stamp(bound.value, window)
+    return None if stamp is None else stamp.instant_us - stamp.ambiguous_us
+
+
 def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
     """Return where the next pull has to begin; None when nothing has been seen yet."""
     mark = None if watermark is None else _mark(watermark)

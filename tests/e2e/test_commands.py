@@ -28,7 +28,7 @@ from tests.e2e.installation import (
     with_changes,
 )
 
-WINDOW = "window: rows that become visible more than 15 min late are found only at a reconciliation"
+WINDOW = "window of 15 min: rows that become visible more than 15 min late are found only at a reconciliation"
 
 
 def test_every_command_has_an_example_that_it_accepts() -> None:

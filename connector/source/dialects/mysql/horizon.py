@@ -11,6 +11,9 @@ range into slices by time and returns each one's count, digest and lowest stamp.
 a writer in flight can be at the lowest. That costs constant memory and one connection, and the tenant filter holds in
 it as everywhere. What was stamped and not yet written at the dirty look is covered by the slack.
 
+The digest holds every column that the stream reads, since an update may leave the stamp as it was (twice in a second,
+or on one day). It is no plain checksum: those are linear, and two rows moved from one stamp to another cancel out.
+
 With the right PROCESS two more things are asked, before the dirty look. The process list tells since when statements
 run: one that waits for a lock took its stamp before it waited, and shows in no transaction list. `innodb_trx` tells
 since when writing transactions are open. That table is a cache which is renewed only when nobody has asked for 100 ms,
@@ -114,8 +117,7 @@ class MysqlHorizon:
         warnings = ("the server's list of transactions is kept stale by another client",) if stale else ()
         low_us = int(details["low_us"]) if "low_us" in details else None
         if "digested" not in details:
-            before = None if previous is None or previous.sighting is None else previous.sighting.low_us
-            return Sight(low_us=before if low_us is None else low_us, warnings=warnings)
+            return Sight(low_us=_kept(previous, found, span) if low_us is None else low_us, warnings=warnings)
         slices = _slices(found, *span)
         ask(DIRTY)
         rows = ask(slices)
@@ -194,27 +196,49 @@ def _writers(ask: Ask) -> dict[str, str]:
     return {"granted": "yes"}
 
 
+def _kept(previous: Watermark | None, found: Layout, span: Span) -> int | None:
+    """Return where the mark stays while the list is stale: where it was, or a day back for the first time."""
+    known_us = None if previous is None or previous.sighting is None else previous.sighting.low_us
+    stamp = read_stamp(span[0], found.window)
+    return known_us if known_us is not None or stamp is None else stamp.instant_us - stamp.ambiguous_us
+
+
 def _slices(found: Layout, since: str, now: str) -> Statement:
     """Return the statement that digests the range from `since` on; its row without a slice holds the clock.
 
-    Slices lie on a fixed grid, so that two looks cut alike; what is dated beyond now shares one.
+    Slices lie on a fixed grid, so that two looks cut alike; what is dated beyond now shares one, and so do dates that
+    no calendar holds, whose lowest says nothing of other rows.
     """
     first, last = read_stamp(since, found.window), read_stamp(now, found.window)
     range_us = 0 if first is None or last is None else last.instant_us - first.instant_us
     width_us = max(1, range_us // SLICES)
-    stamp, keys = _name(found.watermark.name), [_name(column.name) for column in found.key]
+    stamp = _name(found.watermark.name)
     grid = f"FLOOR(TIMESTAMPDIFF(MICROSECOND, '2000-01-01', {stamp}) / {width_us})"
     top = f"FLOOR(TIMESTAMPDIFF(MICROSECOND, '2000-01-01', '{now[:26]}') / {width_us}) + 1"
     outputs = (
-        Output("slice", sql=f"LEAST(COALESCE({grid}, {top}), {top})"),
+        Output("slice", sql=f"COALESCE(LEAST({grid}, {top}), {top} + 1)"),
         Output("n", sql="COUNT(*)"),
-        Output("digest", sql=f"BIT_XOR(CRC32(CONCAT_WS('|', {', '.join([stamp, *keys])})))"),
+        Output("digest", sql=f"BIT_XOR(CAST(CONV(LEFT(SHA1({_content(found)}), 16), 16, 10) AS UNSIGNED))"),
         Output("low", sql=f"CAST(MIN({stamp}) AS CHAR)"),
     )
     where = (*found.where, Compare(found.watermark, ">=", since))
     digests = Renderer(MysqlGrammar()).render(Select(found.relation, outputs, where))
     clock = "SELECT NULL AS slice, 0 AS n, 0 AS digest, CAST(UTC_TIMESTAMP(6) AS CHAR) AS low"
     return Statement(f"{clock} UNION ALL {digests.sql} GROUP BY slice", digests.binds)
+
+
+def _content(found: Layout) -> str:
+    """Return one text of all columns that the stream reads, in itself or in an expression.
+
+    An expression's own value is left out: one that uses the clock or chance would differ in every look. Each column
+    goes in by its checksum, so that neither NULL nor different collations matter.
+    """
+    own = [output.column for output in found.outputs if output.column is not None]
+    written = " ".join(output.sql for output in found.outputs if output.sql is not None).lower()
+    named = [] if found.facts is None else [name for name in found.facts.nullable if name.lower() in written]
+    columns = {name.lower(): name for name in (*named, *own)}.values()
+    sums = ", ".join(f"COALESCE(CRC32({_name(name)}), '')" for name in columns)
+    return f"CONCAT_WS('|', {sums})"
 
 
 def _name(name: str) -> str:

@@ -6,6 +6,9 @@ the lowest number that was open: subtransactions, prepared transactions and stan
 or above the last pull's S.xmin are all that this pull can have to read, whatever clocks and stamps say, and a plain
 SELECT is enough to ask for them. Numbers have 32 bits in a row and go round; `age()` compares them as the server does.
 
+A number tells nothing of a row's table, though: one that is attached, or takes the place of another, brings rows with
+numbers from before. So the tables behind a stream are remembered, and one that is new there and old is read whole.
+
 Where rows show no xmin (views, queries, column-wise grants) a login that may read pg_stat_activity is told since when
 the oldest other transaction is open: nothing that is stamped earlier can still come, if stamps are the server's. It is
 asked before the snapshot; a transaction that was prepared is seen in neither place for its whole life, so while one
@@ -20,9 +23,10 @@ from collections.abc import Mapping
 from connector.config.resolved import Stream
 from connector.errors import SourceRefused
 from connector.model import Level, Watermark
+from connector.source.dialect import joined
 from connector.source.horizon import FIRST_LOOK_BACK_US, Ask, Sight, Span, Survey
 from connector.source.layout import Layout
-from connector.source.select import Statement
+from connector.source.select import Statement, Table
 from connector.source.window import parse_clock
 
 RELATED = re.compile(r"redshift|greenplum|cockroach|-YB-|yugabyte|citus columnar", re.IGNORECASE)
@@ -55,6 +59,16 @@ SNAPSHOT = Statement(
 OLD_SNAPSHOT = Statement(
     "SELECT txid_snapshot_xmin(s)::text, txid_snapshot_xmax(s)::text FROM (SELECT txid_current_snapshot() s OFFSET 0) q"
 )
+FAMILY = """
+WITH RECURSIVE family AS (
+  SELECT to_regclass(%s)::oid AS oid
+  UNION ALL
+  SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid
+)
+SELECT f.oid::text, c.relfrozenxid::text, txid_snapshot_xmax(txid_current_snapshot())::text
+FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid WHERE c.relfrozenxid <> '0'::xid
+"""
+"""A table and its partitions, each with a transaction number below which none of its rows was written."""
 FIRST_WITH_NEW_SNAPSHOT = 13
 TOO_FAR = 2**31
 
@@ -73,16 +87,34 @@ class PostgresqlHorizon:
         bounds = bool(reads_activity) and not standby and found.watermark.kind.temporal
         number = re.match(r"PostgreSQL (\d+)", str(version))
         details = {"version": number[1] if number else "0"}
+        parts = _parts(ask, found)
         if not why:
             floored = found.indexed and found.watermark.kind.temporal and _large(found, stream)
             level = Level.EXACT_WITHIN if floored else Level.EXACT
             return Survey(
-                level, server, standby=bool(standby), versions="xid", bounds=bounds, floored=floored, details=details
+                level,
+                server,
+                standby=bool(standby),
+                versions="xid",
+                bounds=bounds,
+                floored=floored,
+                parts=parts,
+                details=details,
             )
         level = Level.BOUNDED if bounds else Level.WINDOW
         if not bounds and not standby and not remedy:
             remedy = "GRANT pg_read_all_stats to the login would show how far back writers at work can reach"
-        return Survey(level, server, why, remedy, standby=bool(standby), bounds=bounds, versions="xid", details=details)
+        return Survey(
+            level,
+            server,
+            why,
+            remedy,
+            standby=bool(standby),
+            versions="xid",
+            bounds=bounds,
+            parts=parts,
+            details=details,
+        )
 
     def before(self, ask: Ask, found: Layout, survey: Survey, previous: Watermark | None, span: Span) -> Sight:
         if not survey.bounds:
@@ -121,6 +153,19 @@ def _no_versions(version: str, found: Layout) -> tuple[str, str]:
     if not found.key:
         return "a stream without a key reads whole groups of equal watermarks", "With a key the stream would be exact"
     return "", ""
+
+
+def _parts(ask: Ask, found: Layout) -> dict[str, int]:
+    """Return the tables that hold a stream's rows, each with the lowest number that a row of it may bear."""
+    if found.facts is None or found.facts.view or not isinstance(found.relation, Table):
+        return {}
+    family = ask(Statement(FAMILY, (joined(found.relation.parts, '"'),)))
+    return {str(oid): _whole(int(frozen), int(next_)) for oid, frozen, next_ in family}
+
+
+def _whole(number: int, near: int) -> int:
+    """Return the 64-bit number that ends in these 32 bits and lies nearest to another."""
+    return near + (number - near + TOO_FAR) % (2 * TOO_FAR) - TOO_FAR
 
 
 def _large(found: Layout, stream: Stream) -> bool:

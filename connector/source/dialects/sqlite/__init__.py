@@ -86,7 +86,10 @@ class Sqlite:
 
     failures = (DBAPIError, sqlite3.Error)
     horizon = NoHorizon(
-        Statement("SELECT file FROM pragma_database_list WHERE name = 'main'"),
+        Statement(
+            "SELECT replace(file, rtrim(file, replace(file, '/', '')), '') FROM pragma_database_list "
+            "WHERE name = 'main'"  # the file's name: an installation may be moved to another folder
+        ),
         "a file's database has no writers that could be seen",
     )
 
