@@ -62,7 +62,7 @@ def resume(stored: OpenPull | None, reader: Reader) -> OpenPull | None:
     layout, survey = reader.layout, reader.survey
     if stored is None or stored.keyset != layout.keyset or stored.opened.basis != layout.basis:
         return None
-    if horizon.other_server(stored.opened, survey):
+    if horizon.other_server(stored.opened, survey) or _went_back(stored.opened, reader):
         return None
     if survey.level.exact or not stored.opened.level.exact:
         return replace(stored, snapshots=stored.snapshots + 1)
@@ -72,8 +72,15 @@ def resume(stored: OpenPull | None, reader: Reader) -> OpenPull | None:
     return replace(stored, opened=weaker, snapshots=stored.snapshots + 1)
 
 
-def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> Beginning:
-    """Open the first snapshot of a live pull.
+def _went_back(opened: Watermark, reader: Reader) -> bool:
+    """Say whether a primary stands before an open pull's first snapshot, as one that was restored does."""
+    return not reader.survey.standby and horizon.behind(opened, reader.ceiling())
+
+
+def begin_live(
+    reader: Reader, stream: Stream, stored: Watermark | None, given_up: Watermark | None = None
+) -> Beginning:
+    """Open the first snapshot of a live pull; `given_up` are the marks of an open pull that can't be gone on with.
 
     A stream whose marks have become useless is read from its beginning even with `start: now`, since what changed since
     its last pull is not known.
@@ -84,7 +91,7 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> Begi
     opening = reader.opening(known, lower)
     if known is not None and horizon.behind(known, opening.sight.ceiling) and survey.standby:
         raise horizon.lagging()
-    if known is not None and _restored(known, reader, opening):
+    if known is not None and _restored(known, given_up, reader, opening):
         warnings.append("the server was set up anew from an older state: the stream was read from its start")
         known, lower = None, _lower(None, reader, stream)
     reach = horizon.reach(
@@ -106,7 +113,7 @@ def begin_live(reader: Reader, stream: Stream, stored: Watermark | None) -> Begi
     upper = None if opening.furthest is None else Bound(opening.furthest)
     open_pull = OpenPull(opened, reach.lower, upper, keyset=layout.keyset, since=reach.since)
     open_pull = _by_ids(open_pull, known, reader, stream)
-    warnings += [*opening.sight.warnings, *([reach.why] if reach.why else []), *_level_changed(stored, opened)]
+    warnings += [*opening.sight.warnings, *([reach.why] if reach.why else []), *level_changed(stored, opened)]
     done = stored is None and stream.start == "now"
     if stored is None and stream.start is None:
         _require_start(reader, open_pull)
@@ -132,8 +139,8 @@ def _lower(known: Watermark | None, reader: Reader, stream: Stream) -> Bound | N
     return lower
 
 
-def _restored(known: Watermark, reader: Reader, opening: Opening) -> bool:
-    if horizon.behind(known, opening.sight.ceiling):
+def _restored(known: Watermark, given_up: Watermark | None, reader: Reader, opening: Opening) -> bool:
+    if any(marks is not None and horizon.behind(marks, opening.sight.ceiling) for marks in (known, given_up)):
         return True
     return horizon.set_up_anew(known, opening.newest, reader.survey, reader.layout.window)
 
@@ -169,7 +176,7 @@ def _first_edge(open_pull: OpenPull, layout: Layout, *, new: bool) -> int | None
     below_lower = None if lower is None else int(lower.value) - 1
     if newest is None or (below_lower is not None and not new):
         return below_lower
-    below_newest = int(newest) - layout.window.look_back_ids - 1
+    below_newest = max(int(newest) - layout.window.look_back_ids, window.LOWEST_INTEGER) - 1
     return below_newest if below_lower is None else max(below_newest, below_lower)
 
 
@@ -210,7 +217,8 @@ def _require_start(reader: Reader, open_pull: OpenPull) -> None:
         )
 
 
-def _level_changed(stored: Watermark | None, opened: Watermark) -> list[str]:
+def level_changed(stored: Watermark | None, opened: Watermark) -> list[str]:
+    """Say when the level is another one than it was."""
     if stored is None or stored.level is opened.level:
         return []
     if opened.level.weaker_than(stored.level):

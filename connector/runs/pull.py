@@ -147,14 +147,16 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tal
         before = order_now if range_ is not None else lambda: None
         reader = Reader(session, job.stream, layout, session.survey(layout, job.stream), before)
         tally.ordered = 0
-        stored = lanes.resume(job.store.open_pull(run.row, run.lane), reader)
+        unfinished = job.store.open_pull(run.row, run.lane)
+        stored = lanes.resume(unfinished, reader)
         watermark = None if range_ is not None else job.store.watermark(run.row)
         reader.measure_from(watermark if watermark is not None and watermark.basis == layout.basis else None)
-        if stored is not None:
+        if stored is not None and unfinished is not None:
+            tally.warnings += lanes.level_changed(unfinished.opened, stored.opened)
             return reader, stored, False
         if range_ is not None:
             return reader, lanes.begin_backfill(reader, range_), False
-        beginning = lanes.begin_live(reader, job.stream, watermark)
+        beginning = lanes.begin_live(reader, job.stream, watermark, given_up=unfinished.opened if unfinished else None)
         tally.warnings += beginning.warnings
         return reader, beginning.open_pull, beginning.done
 

@@ -282,9 +282,7 @@ def reach(
         return Reach(lower)
     start = None if known.start is None else Bound(known.start)
     if _joined_by_older(known, survey, since):
-        return Reach(
-            start, everything=True, why="the table was replaced or joined by another: it was read in full"
-        )
+        return Reach(start, everything=True, why="the table was replaced or joined by another: it was read in full")
     due = known.swept is None or clock_us - known.swept.clock_us >= sweep_us
     floor = _floor(known, window) if survey.floored and not due else None
     if floor is not None:

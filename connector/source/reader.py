@@ -114,6 +114,10 @@ class Reader:
         by_id = self._stream.by == "id"
         return horizon.conclude(known, opening, self.layout, self.survey, by_id=by_id, lower=lower)
 
+    def ceiling(self) -> str | None:
+        """Return the versions from which on nothing can be seen at this moment."""
+        return self._session.dialect.horizon.within(self._session.rows, self.layout, self.survey, Sight()).ceiling
+
     def spans(self, since: str, ceiling: str) -> bool:
         return self._session.dialect.horizon.spans(since, ceiling)
 
@@ -212,10 +216,8 @@ class Reader:
 
     def _not_behind(self, open_pull: OpenPull) -> None:
         """Refuse to go on in a snapshot that is older than the pull's first one, as on a replica that lags."""
-        if open_pull.opened.ceiling is not None:
-            sight = self._session.dialect.horizon.within(self._session.rows, self.layout, self.survey, Sight())
-            if horizon.behind(open_pull.opened, sight.ceiling):
-                raise lagging()
+        if open_pull.opened.ceiling is not None and horizon.behind(open_pull.opened, self.ceiling()):
+            raise lagging()
 
     def _capped(self, open_pull: OpenPull) -> OpenPull:
         sighting, watermark = open_pull.opened.sighting, self.layout.watermark

@@ -40,6 +40,8 @@ HOUR_US = 3_600 * SECOND_US
 DAY_US = 24 * HOUR_US
 ZONES_US = 27 * HOUR_US
 """Two zones lie at most 26 hours apart, and summer time may add one."""
+LOWEST_INTEGER = -(2**63)
+"""No engine keeps a lower whole number, and some refuse to compare with one."""
 WIDEST_NUMBER = 2_000
 """Digits to reckon with: more than any engine's numbers have, so that nothing is rounded."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -166,7 +168,10 @@ def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
         return Bound(mark, inclusive=False)
     if not window.column.kind.temporal:
         with localcontext(prec=WIDEST_NUMBER):
-            return Bound(format(number(mark) - window.look_back_ids, "f"))
+            earlier = number(mark) - window.look_back_ids
+            if window.column.kind is Kind.INTEGER:
+                earlier = max(earlier, Decimal(LOWEST_INTEGER))
+            return Bound(format(earlier, "f"))
     stamp = read_stamp(mark, window)
     if stamp is None:
         return Bound(mark)

@@ -66,7 +66,8 @@ OLDER_SERVER = (
     Statement(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({_LISTED})"),
     Statement(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({_LISTED})"),
 )
-ON = frozenset({"ON", "1", "YES"})
+OFF = frozenset({"", "OFF", "0", "NO"})
+"""Everything else is on: newer servers know several ways of being read only."""
 
 BEGIN = Statement("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 END = Statement("ROLLBACK")
@@ -162,10 +163,10 @@ def _started(values: Mapping[str, str]) -> str:
 
 def _hidden(values: Mapping[str, str], found: Layout, stream: Stream) -> str:
     """Say why writers in flight can't be seen here at all; empty when they can."""
-    if values.get("wsrep_on", "").upper() in ON or values.get("group_replication_group_name"):
+    if values.get("wsrep_on", "").upper() not in OFF or values.get("group_replication_group_name"):
         return "a cluster's node does not show the writers of the other nodes"
     copies = ("read_only", "super_read_only", "innodb_read_only", "slave_running")
-    if stream.replica or any(values.get(name, "").upper() in ON for name in copies):
+    if stream.replica or any(values.get(name, "").upper() not in OFF for name in copies):
         return "a replica does not show the writers on its primary"
     if found.facts is not None and not found.facts.view and found.facts.storage.upper() != "INNODB":
         return f"tables of engine {found.facts.storage or 'unknown'} do not show writers in flight"

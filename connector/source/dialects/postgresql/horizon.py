@@ -34,7 +34,8 @@ RELATED = re.compile(r"redshift|greenplum|cockroach|-YB-|yugabyte|citus columnar
 
 SESSION = (
     "SELECT version(), pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), "
-    "(SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database())"
+    "(SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()), "
+    "to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
 )
 IDENTITY = Statement(
     f"{SESSION}, (SELECT system_identifier::text FROM pg_control_system()), "
@@ -81,8 +82,9 @@ class PostgresqlHorizon:
             row = ask(IDENTITY)[0]
         except SourceRefused:
             row = ask(LESS_IDENTITY)[0]
-        version, standby, reads_activity, database, system, timeline = row
+        version, standby, reads_activity, database, started, system, timeline = row
         server = {"system": system, "timeline": timeline, "database": database}
+        traces = {"started": str(started)}
         why, remedy = _no_versions(str(version), found)
         bounds = bool(reads_activity) and not standby and found.watermark.kind.temporal
         number = re.match(r"PostgreSQL (\d+)", str(version))
@@ -94,6 +96,7 @@ class PostgresqlHorizon:
             return Survey(
                 level,
                 server,
+                traces=traces,
                 standby=bool(standby),
                 versions="xid",
                 bounds=bounds,
@@ -109,6 +112,7 @@ class PostgresqlHorizon:
             server,
             why,
             remedy,
+            traces,
             standby=bool(standby),
             versions="xid",
             bounds=bounds,
