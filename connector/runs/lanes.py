@@ -94,6 +94,7 @@ def begin_live(
     if known is not None and _restored(known, given_up, reader, opening):
         warnings.append("the server was set up anew from an older state: the stream was read from its start")
         known, lower = None, _lower(None, reader, stream)
+        reader.measure_from(None)
     reach = horizon.reach(
         known,
         lower,
@@ -118,6 +119,11 @@ def begin_live(
     if stored is None and stream.start is None:
         _require_start(reader, open_pull)
     return Beginning(open_pull, done, tuple(warnings))
+
+
+def measure(stored: Watermark | None, reader: Reader) -> Watermark | None:
+    """Return the marks that lateness is measured against: none where they are values of something else."""
+    return _known(stored, reader)[0]
 
 
 def _known(stored: Watermark | None, reader: Reader) -> tuple[Watermark | None, list[str]]:

@@ -150,7 +150,7 @@ def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tal
         unfinished = job.store.open_pull(run.row, run.lane)
         stored = lanes.resume(unfinished, reader)
         watermark = None if range_ is not None else job.store.watermark(run.row)
-        reader.measure_from(watermark if watermark is not None and watermark.basis == layout.basis else None)
+        reader.measure_from(lanes.measure(watermark, reader))
         if stored is not None and unfinished is not None:
             tally.warnings += lanes.level_changed(unfinished.opened, stored.opened)
             return reader, stored, False

@@ -87,7 +87,7 @@ class Layout:
                 with suppress(OverflowError):  # nothing lies before the calendar's beginning
                     last_date = write_stamp(earlier_us, self.window, stamp)
         elif lower is not None:
-            last_id = int(number(lower.value)) - 1
+            last_id = max(int(number(lower.value)) - 1, capabilities.lowest_id)
         return bound_slots(self.relation, last_id, last_date)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from connector.model import Column, Kind
 from connector.source.dialect import joined, quoted
 
+NARROW = frozenset({"smallint", "integer"})
+"""A bound may lie outside of them; compared as bigint it uses the same index."""
+
 
 class PostgresqlGrammar:
     placeholder = "%s"
@@ -22,6 +25,8 @@ class PostgresqlGrammar:
         """Send the text and cast it in the database, to the type without its length: `varchar(3)` would cut."""
         if column.kind is Kind.BYTES:
             return "CAST(%s AS bytea)", bytes.fromhex(value)
+        if column.native in NARROW:
+            return "CAST(%s AS bigint)", value
         return f"CAST(%s AS {column.native.replace('%', '%%')})", value
 
     def written(self, alias: str, mark: str, *, before: bool) -> tuple[str, object]:
