@@ -1,6 +1,7 @@
 """The hole list's promise, held against simulated writers of ids and the rules that pulls really go by.
 
-A row is owed when it becomes visible within the look-back after a pull first read a higher id. Ids come from a
+A row is owed when it becomes visible within the look-back after the first snapshot of a pull saw a higher id: that one
+was taken later, so the row is later still, however long the pull was held up before it read either. Ids come from a
 sequence, in ranges that allocators reserved, below zero or beyond 64 bits; they are rolled back and deleted; and pulls
 are killed between batches and go on later.
 """
@@ -102,14 +103,15 @@ def pulls(draw: st.DrawFn) -> list[Pull]:
 class Simulation:
     """Pulls by the rules as they are, over rows as they stand at the time of each batch.
 
-    `seen_s` tells when a pull first read an id at or above another; `read` how many rows each pull read.
+    `taken` are the ids read, `read` how many rows each pull read, `newest` what each pull's first snapshot saw, and when.
     """
 
     def __init__(self, rows: list[Row], pulls: list[Pull]) -> None:
         self.rows = sorted(rows, key=lambda row: row.id)
         self.stored: Watermark | None = None
         self.open: OpenPull | None = None
-        self.taken: dict[int, int] = {}
+        self.taken: set[int] = set()
+        self.newest: list[tuple[int, int]] = []
         self.read: list[int] = []
         self.most_holes = 0
         last_s = max([0, *(pull.at_s for pull in pulls), *(row.visible_s for row in rows)])
@@ -136,6 +138,7 @@ class Simulation:
         known = self.stored
         visible = [row.id for row in self.rows if row.visible(now_s)]
         newest = str(max(visible)) if visible else None
+        self.newest += [(now_s, max(visible))] if visible else []
         lower = horizon.lower_bound(known, LAYOUT.window, SURVEY)
         opening = Opening(now_s * SECOND_US, newest)
         opened = horizon.conclude(known, opening, LAYOUT, SURVEY, by_id=True, lower=lower)
@@ -145,8 +148,7 @@ class Simulation:
     def batch(self, at: OpenPull, pull: Pull) -> Batch:
         ids = [row.id for row in self.rows if row.visible(pull.at_s) and self.reaches(row.id, at)][: pull.size]
         self.read[-1] += len(ids)
-        for id_ in ids:
-            self.taken.setdefault(id_, pull.at_s)
+        self.taken.update(ids)
         position = Position(str(ids[-1])) if ids else at.position
         frame = pl.DataFrame({WATERMARK: [str(id_) for id_ in ids]}, schema={WATERMARK: pl.String})
         return Batch(frame, {}, position, last=len(ids) < pull.size)
@@ -161,16 +163,13 @@ class Simulation:
         return above or any(hole.first <= id_ <= hole.last for hole in at.holes)
 
     def owed(self, row: Row) -> bool:
-        """Say whether a row is promised: it stayed, and became visible in time after a higher one was first read."""
-        if row.gone_s < 2**40:
-            return False
-        above = [(at_s, id_) for id_, at_s in self.taken.items() if id_ > row.id]
-        if not above:
-            return True
-        first_s = min(above)[0]
-        began = [id_ for at_s, id_ in above if at_s == first_s]
-        first_of_all = first_s == min(self.taken.values())
-        return row.visible_s <= first_s + LOOK_BACK_S and not (first_of_all and row.id < max(began) - LOOK_BACK_IDS)
+        """Say whether a row is promised: it stayed, and became visible in time after a higher one was seen."""
+        above = [(now_s, newest) for now_s, newest in self.newest if newest > row.id]
+        if row.gone_s < 2**40 or not above:
+            return row.gone_s == 2**40
+        seen_s, newest = above[0]
+        too_low = above[0] == self.newest[0] and row.id < newest - LOOK_BACK_IDS
+        return row.visible_s <= seen_s + LOOK_BACK_S and not too_low
 
 
 @given(rows(), pulls())
