@@ -48,6 +48,8 @@ class Killer:
         for owner, name in (
             (psycopg.Cursor, "execute"),
             (psycopg.Cursor, "executemany"),
+            (psycopg.ServerCursor, "execute"),
+            (psycopg.ServerCursor, "fetchmany"),
             (pymysql.connections.Connection, "query"),
         ):
             setattr(owner, name, self._counted(getattr(owner, name)))

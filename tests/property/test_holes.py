@@ -103,7 +103,7 @@ def pulls(draw: st.DrawFn) -> list[Pull]:
 class Simulation:
     """Pulls by the rules as they are, over rows as they stand at the time of each batch.
 
-    `taken` are the ids read, `read` how many rows each pull read, `newest` what each pull's first snapshot saw, and when.
+    `taken` are the ids read, `read` how many rows each pull read, `newest` when a first snapshot saw which newest id.
     """
 
     def __init__(self, rows: list[Row], pulls: list[Pull]) -> None:
