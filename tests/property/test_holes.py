@@ -173,7 +173,7 @@ class Simulation:
 
 
 @given(rows(), pulls())
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=700, deadline=None)
 def test_every_id_that_becomes_visible_within_the_look_back_is_read(rows: list[Row], pulls: list[Pull]) -> None:
     simulation = Simulation(rows, pulls)
     assert not [row for row in rows if row.id not in simulation.taken and simulation.owed(row)]
