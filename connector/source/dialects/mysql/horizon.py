@@ -181,20 +181,28 @@ def _writers(ask: Ask) -> dict[str, str]:
     `granted`: the login has the right; `low_us`: the time, missing when the list was stale.
     """
     ask(BEGIN)
+    found = {"granted": "yes"}
     try:
-        for attempt in range(TRIES):
-            if attempt:
-                ask(PAUSE)
-            now, own, trx_s, ahead, statement_s = ask(WRITERS)[0]
-            if own is not None and int(own):
-                ages_s = [UNIT_S + int(age) for age in (trx_s, statement_s) if age is not None]
-                oldest_s = max([0, *ages_s]) + (HOUR_S if int(ahead) else 0)
-                return {"granted": "yes", "low_us": str(parse_clock(str(now)) - oldest_s * SECOND_US)}
+        low_us = _oldest_writer(ask)
     except SourceRefused:
-        return {}
-    finally:
-        ask(END)
-    return {"granted": "yes"}
+        found = {}
+    else:
+        found |= {} if low_us is None else {"low_us": str(low_us)}
+    ask(END)  # not after another error: the connection is gone then
+    return found
+
+
+def _oldest_writer(ask: Ask) -> int | None:
+    """Return when the oldest writer began; None when the list is stale. SourceRefused without the right."""
+    for attempt in range(TRIES):
+        if attempt:
+            ask(PAUSE)
+        now, own, trx_s, ahead, statement_s = ask(WRITERS)[0]
+        if own is not None and int(own):
+            ages_s = [UNIT_S + int(age) for age in (trx_s, statement_s) if age is not None]
+            oldest_s = max([0, *ages_s]) + (HOUR_S if int(ahead) else 0)
+            return parse_clock(str(now)) - oldest_s * SECOND_US
+    return None
 
 
 def _kept(previous: Watermark | None, found: Layout, span: Span) -> int | None:
