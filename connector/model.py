@@ -97,6 +97,11 @@ class Marks:
     rowversion: str | None = None
     scn: str | None = None
 
+    @property
+    def newest(self) -> str | None:
+        """Return the mark in the watermark column's own values."""
+        return self.time or self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:

@@ -88,7 +88,7 @@ def _status(app: App, stream_id: StreamId, seen: StreamOverview | None) -> dict[
         "running": sorted(seen.leases) if seen else [],
         "last_run_at": last.started_at if last else None,
         "fresh_as_of": good.started_at if good else None,
-        "watermark": (watermark.marks.time or watermark.marks.id) if watermark else None,
+        "watermark": watermark.marks.newest if watermark else None,
         "level": label(stream, watermark.level, watermark) if watermark else None,
         "promise": sentence(stream, watermark.level, watermark) if watermark else "known after the first pull",
         "why_no_better": watermark.why if watermark else "",

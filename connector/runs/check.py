@@ -46,8 +46,7 @@ def check_stream(
     findings: list[Finding] = []
     try:
         with open_session() as session:
-            version, _ = session.server()
-            findings.append(Finding(name, Grade.OK, f"connected to {version}"))
+            findings.append(Finding(name, Grade.OK, f"connected to {session.version()}"))
             findings += _look(stream, entity, session)
     except ConnectorError as error:
         findings.append(Finding(name, Grade.ERROR, error.what, error.remedy))

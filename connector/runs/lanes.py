@@ -237,7 +237,7 @@ def begin_backfill(reader: Reader, range_: Range) -> OpenPull:
     layout = reader.layout
     lower = None if range_.from_ is None else Bound(checked(range_.from_, reader))
     opened = reader.conclude(None, reader.opening(None, lower, writers=False), lower)
-    newest = opened.marks.time or opened.marks.id
+    newest = opened.marks.newest
     upper = None if newest is None else Bound(newest)
     if range_.to is not None:
         upper = _last(range_.to, reader)

@@ -96,8 +96,8 @@ class Dialect(Protocol):
         """Return a statement that gives the database's clock as `YYYY-MM-DD HH:MM:SS.ffffff`, in UTC."""
         ...
 
-    def server(self) -> Statement:
-        """Return a statement of one row (version text, identity text)."""
+    def version(self) -> Statement:
+        """Return a statement that gives the server's name and version, for people."""
         ...
 
     def render(self, select: Select) -> Statement: ...

@@ -161,7 +161,7 @@ def other_server(stored: Watermark, survey: Survey) -> str | None:
 
 def set_up_anew(stored: Watermark, newest: str | None, survey: Survey, window: Window) -> bool:
     """Say whether the newest value went back *and* the server shows traces of a restore; deletes do only the former."""
-    mark = stored.marks.time or stored.marks.id
+    mark = stored.marks.newest
     if mark is None or not any(_differ(stored.traces.get(name, now), now) for name, now in survey.traces.items()):
         return False
     return newest is None or later(mark, newest, window)

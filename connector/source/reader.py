@@ -91,8 +91,7 @@ class Reader:
 
     def _span(self, known: Watermark | None, lower: Bound | None) -> Span:
         """Return from which stamp on writers in flight have to be looked for, and the present."""
-        mark = None if known is None else known.marks.time
-        like = None if mark is None else window.read_stamp(mark, self.layout.window)
+        like = None if known is None else self._like(known)
         clock_us = self._session.clock_us()
         now = self.stamp_text(clock_us, like)
         if known is not None and known.sighting is not None and known.sighting.low_us is not None and lower is not None:
@@ -221,13 +220,14 @@ class Reader:
 
     def _capped(self, open_pull: OpenPull) -> OpenPull:
         sighting, watermark = open_pull.opened.sighting, self.layout.watermark
-        newest = open_pull.opened.marks.time or open_pull.opened.marks.id
+        newest = open_pull.opened.marks.newest
         if sighting is not None and watermark.kind.temporal:
-            newest = self.stamp_text(sighting.clock_us, self._like(open_pull))
+            newest = self.stamp_text(sighting.clock_us, self._like(open_pull.opened))
         return replace(open_pull, upper=None if newest is None else Bound(newest))
 
-    def _like(self, open_pull: OpenPull) -> window.Stamp | None:
-        mark = open_pull.opened.marks.time
+    def _like(self, known: Watermark) -> window.Stamp | None:
+        """Return how the watermark column writes its stamps."""
+        mark = known.marks.time
         return None if mark is None else window.read_stamp(mark, self.layout.window)
 
     def _keyed_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:

@@ -130,9 +130,9 @@ class Session:
         """Return the database's clock, in microseconds since 1970."""
         return window.parse_clock(str(self.rows(self.dialect.clock())[0][0]))
 
-    def server(self) -> tuple[str, str]:
-        version, identity = self.rows(self.dialect.server())[0]
-        return str(version), str(identity or "")
+    def version(self) -> str:
+        """Return the server's name and version, for people."""
+        return str(self.rows(self.dialect.version())[0][0])
 
     def select(self, select: Select) -> list[tuple[Any, ...]]:
         return self.rows(self.dialect.render(select))

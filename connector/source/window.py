@@ -151,7 +151,7 @@ def just_seen(watermark: Watermark) -> Sighting | None:
 
 def owed_us(watermark: Watermark, window: Window) -> int | None:
     """Return the instant that a window reaches back to which is closed only for now; None when there is none."""
-    mark = _mark(watermark)
+    mark = watermark.marks.newest
     if mark is None or watermark.sighting is None or _closed(mark, watermark.sighting, window) != "for now":
         return None
     bound = lower_bound(replace(watermark, sighting=just_seen(watermark)), window)
@@ -161,7 +161,7 @@ def owed_us(watermark: Watermark, window: Window) -> int | None:
 
 def lower_bound(watermark: Watermark | None, window: Window) -> Bound | None:
     """Return where the next pull has to begin; None when nothing has been seen yet."""
-    mark = None if watermark is None else _mark(watermark)
+    mark = None if watermark is None else watermark.marks.newest
     if watermark is None or mark is None or watermark.sighting is None:
         return None
     if _closed(mark, watermark.sighting, window) is not None:
@@ -193,7 +193,7 @@ def conclude(
     by: str,
 ) -> Watermark:
     """Return the marks of a pull that began at `lower`, and whose first snapshot saw `newest` at `clock_us`."""
-    mark = None if previous is None else _mark(previous)
+    mark = None if previous is None else previous.marks.newest
     former = None if previous is None else previous.sighting
     lag_us = _lag_us(newest, clock_us, window)
     if mark is None or former is None:
@@ -241,10 +241,6 @@ def fold_us(instant_us: int, window: Window) -> int:
     except OverflowError:  # no clocks go back at the ends of the calendar
         return 0
     return max(0, (offsets[0] - min(offsets)) // timedelta(microseconds=1))
-
-
-def _mark(watermark: Watermark) -> str | None:
-    return watermark.marks.time or watermark.marks.id
 
 
 def _watermark(mark: str | None, sighting: Sighting, basis: str, by: str) -> Watermark:

@@ -66,8 +66,8 @@ class Mysql:
     def clock(self) -> Statement:
         return Statement("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)")
 
-    def server(self) -> Statement:
-        return Statement("SELECT CONCAT('MySQL ', VERSION()), DATABASE()")
+    def version(self) -> Statement:
+        return Statement("SELECT CONCAT('MySQL ', VERSION())")
 
     def render(self, select: Select) -> Statement:
         return Renderer(MysqlGrammar()).render(select)

@@ -83,8 +83,8 @@ class Postgresql:
     def clock(self) -> Statement:
         return Statement("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
 
-    def server(self) -> Statement:
-        return Statement("SELECT 'PostgreSQL ' || current_setting('server_version'), current_database()::text")
+    def version(self) -> Statement:
+        return Statement("SELECT 'PostgreSQL ' || current_setting('server_version')")
 
     def render(self, select: Select) -> Statement:
         return Renderer(PostgresqlGrammar()).render(select)

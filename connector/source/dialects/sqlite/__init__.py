@@ -105,8 +105,8 @@ class Sqlite:
     def clock(self) -> Statement:
         return Statement("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'")
 
-    def server(self) -> Statement:
-        return Statement("SELECT 'SQLite ' || sqlite_version(), ''")
+    def version(self) -> Statement:
+        return Statement("SELECT 'SQLite ' || sqlite_version()")
 
     def render(self, select: Select) -> Statement:
         return Renderer(SqliteGrammar()).render(select)
