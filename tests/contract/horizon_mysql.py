@@ -13,7 +13,7 @@ import pytest
 
 from connector.source.select import Statement
 from connector.source.session import Session
-from tests.contract.pulling import Pulling
+from tests.contract.pulling import Pulling, ago
 
 TABLE = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40), updated_at {stamp}, KEY wm (updated_at, id))"
 DIGEST = "BIT_XOR"
@@ -32,6 +32,21 @@ def granted(client: Pulling, right: str = "PROCESS") -> Iterator[None]:
         yield
     finally:
         client.execute(f"REVOKE {right} ON *.* FROM {login(client)}")
+
+
+def three_old_rows(client: Pulling) -> Pulling:
+    """Give a stream without slack or look-back over a table of three old rows, not yet pulled."""
+    client.configure(slack_s=0.0, look_back_s=0.001)
+    client.execute(TABLE)
+    client.insert((1, "first", ago(3_000)), (2, "second", ago(2_900)), (3, "third", ago(2_800)))
+    return client
+
+
+@contextlib.contextmanager
+def with_right(client: Pulling, right: str) -> Iterator[Pulling]:
+    """Give a stream whose login may SELECT only, or has PROCESS besides."""
+    with granted(client) if right == "process" else contextlib.nullcontext():
+        yield client
 
 
 @contextlib.contextmanager

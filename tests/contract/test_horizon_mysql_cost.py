@@ -14,7 +14,7 @@ from connector.runs.job import Tick
 from connector.source.horizon import FIRST_LOOK_BACK_US
 from connector.source.session import Session
 from connector.source.window import micros
-from tests.contract.horizon_mysql import TABLE, Asked, Spy, granted, in_flight, statements
+from tests.contract.horizon_mysql import Asked, Spy, in_flight, statements, three_old_rows, with_right
 from tests.contract.pulling import Pulling, ago, stamp
 
 pytestmark = pytest.mark.parametrize("database", ["mysql"], indirect=True)
@@ -22,18 +22,13 @@ pytestmark = pytest.mark.parametrize("database", ["mysql"], indirect=True)
 
 @pytest.fixture
 def table(client: Pulling) -> Pulling:
-    """Give a stream without slack or look-back over a table of three old rows, not yet pulled."""
-    client.configure(slack_s=0.0, look_back_s=0.001)
-    client.execute(TABLE)
-    client.insert((1, "first", ago(3_000)), (2, "second", ago(2_900)), (3, "third", ago(2_800)))
-    return client
+    return three_old_rows(client)
 
 
 @pytest.fixture(params=["select", "process"])
 def bounded(table: Pulling, request: pytest.FixtureRequest) -> Iterator[Pulling]:
-    """Give the same for either right."""
-    with granted(table) if request.param == "process" else contextlib.nullcontext():
-        yield table
+    with with_right(table, request.param) as found:
+        yield found
 
 
 # -- the tenant

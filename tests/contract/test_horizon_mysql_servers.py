@@ -25,7 +25,9 @@ from tests.contract.horizon_mysql import (
     low_age_s,
     set_global,
     started,
+    three_old_rows,
     until_waiting,
+    with_right,
 )
 from tests.contract.pulling import Pulling, ago, stamp, streaming
 from tests.servers import Server
@@ -36,18 +38,13 @@ QUERY: dict[str, Any] = {"table": None, "query": "SELECT id, v, updated_at FROM 
 
 @pytest.fixture
 def table(client: Pulling) -> Pulling:
-    """Give a stream without slack or look-back over a table of three old rows, not yet pulled."""
-    client.configure(slack_s=0.0, look_back_s=0.001)
-    client.execute(TABLE)
-    client.insert((1, "first", ago(3_000)), (2, "second", ago(2_900)), (3, "third", ago(2_800)))
-    return client
+    return three_old_rows(client)
 
 
 @pytest.fixture(params=["select", "process"])
 def bounded(table: Pulling, request: pytest.FixtureRequest) -> Iterator[Pulling]:
-    """Give the same for either right."""
-    with granted(table) if request.param == "process" else contextlib.nullcontext():
-        yield table
+    with with_right(table, request.param) as found:
+        yield found
 
 
 def why(client: Pulling) -> str:
