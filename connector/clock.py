@@ -28,5 +28,5 @@ def wait_s(stop: threading.Event, seconds: float) -> bool:
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds that this process has used, all of its threads together."""
-    return time.process_time()
+    """Return the CPU seconds that this thread has used."""
+    return time.thread_time()

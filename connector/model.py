@@ -225,13 +225,16 @@ class Batch:
 
     Besides the fields `rows` holds `_key` (the stream's key, or null for a keyless stream) and `_watermark` (the
     watermark's text, null in the pass over NULLs). `columns` describes the fields. A keyless stream's batch holds
-    whole tie groups, so that equal rows may be numbered. `last` says that the pull ends with this batch.
+    whole tie groups, so that equal rows may be numbered. `last` says that the pull ends with this batch. `snapshot` is
+    the number of the snapshot it was read in, and `capped` says that one was read only up to the first one's clock.
     """
 
     rows: pl.DataFrame
     columns: Mapping[str, Column]
     position: Position | None
     last: bool
+    snapshot: int = 1
+    capped: bool = False
 
 
 class RunState(StrEnum):

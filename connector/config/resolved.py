@@ -69,6 +69,7 @@ class Source:
     time_zone: str = "UTC"
     tls: Tls = Tls()
     limits: Limits = Limits()
+    reader: Literal["columnar", "plain"] = "columnar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Stream:
     tenant: Tenant | None = None
     tenant_in_query: bool = False
     time_zone: str = "UTC"
+    region: str | None = None  # ISO 3166: where phones without a country calling code are
     start: str | int | None = None  # None, "beginning", "now", or a value
     null_watermarks: Literal["read", "skip", "refuse"] = "read"
     batch_size: int = 10_000

@@ -34,6 +34,7 @@ from connector.model import (
 )
 from connector.observe import log
 from connector.runs import lanes
+from connector.runs.ahead import Ahead
 from connector.runs.job import Job, Tick
 from connector.runs.lanes import Range
 from connector.runs.timing import Stages, TimedStore
@@ -59,8 +60,7 @@ class Tally:
     level: Level = Level.WINDOW
     warnings: list[str] = field(default_factory=list)
     stages: Stages = field(default_factory=Stages)
-    ordered: int = 0  # the snapshot that `order` was taken for
-    order: int = 0
+    orders: dict[int, int] = field(default_factory=dict)  # of reading, by the number of the snapshot
     moved: bool = False  # the last batch has moved the watermark already
 
 
@@ -139,14 +139,14 @@ def _to_store(opened: Watermark, reader: Reader, tally: Tally) -> Watermark | No
 def _open(job: Job, run: Run, session: Session, range_: Range | None, tally: Tally) -> tuple[Reader, OpenPull, bool]:
     """Return the reader, where it begins, and whether there is nothing to read."""
 
-    def order_now() -> None:
-        tally.order = job.store.next_read_order(run)
+    def order_now(snapshot: int) -> None:
+        tally.orders[snapshot] = job.store.next_read_order(run)
 
+    tally.orders.clear()
     with tally.stages.timed("read"):
         layout = session.layout(job.stream, frozenset(job.entity.by_name))
-        before = order_now if range_ is not None else lambda: None
+        before = order_now if range_ is not None else lambda _: None
         reader = Reader(session, job.stream, layout, session.survey(layout, job.stream), before)
-        tally.ordered = 0
         unfinished = job.store.open_pull(run.row, run.lane)
         stored = lanes.resume(unfinished, reader)
         watermark = None if range_ is not None else job.store.watermark(run.row)
@@ -167,37 +167,40 @@ def _drain(job: Job, run: Run, reader: Reader, open_pull: OpenPull, tally: Tally
     feed = _feed(job, reader.layout)
     store = TimedStore(job.store, tally.stages)
     expected = reader.estimate(open_pull) if range_ is not None else None
+    if _in_the_way(job, run, range_):
+        return None
     at = open_pull
     batches = reader.batches(open_pull, nulls=lanes.reads_nulls(job.stream, reader.layout, range_))
-    while True:
-        if _in_the_way(job, run, range_):
-            return None
-        with tally.stages.timed("read"):
-            batch = next(batches)
-        at = lanes.advanced(at, batch)
-        if reader.capped_by_time:
-            at = replace(at, opened=horizon.without_versions(at.opened))
-        if batch.rows.height:
-            if range_ is None and tally.ordered != reader.snapshots:
-                tally.order = job.store.next_read_order(run)
-            tally.ordered = reader.snapshots
-            progress = _progress(at, batch, range_, tally)
-            with tally.stages.timed("core"):
-                tally.counters += ingest(store, run, feed, batch, progress, clock.now())
-            tally.moved = progress.watermark is not None
-        job.watch(Tick(tally.counters, at.rows, expected))
-        if batch.last:
-            tally.warnings += reader.warnings
-            return at
-        if job.stop.is_set():
-            raise Stopped
+    with Ahead(batches, reader.abort, tally.stages) as ahead:
+        for batch in ahead:
+            at = lanes.advanced(at, batch)
+            if batch.capped:
+                at = replace(at, opened=horizon.without_versions(at.opened))
+            if batch.rows.height:
+                if batch.snapshot not in tally.orders:
+                    tally.orders[batch.snapshot] = job.store.next_read_order(run)
+                progress = _progress(at, batch, range_, tally)
+                with tally.stages.timed("core"):
+                    tally.counters += ingest(store, run, feed, batch, progress, clock.now())
+                tally.moved = progress.watermark is not None
+            job.watch(Tick(tally.counters, at.rows, expected))
+            if batch.last:
+                tally.warnings += reader.warnings
+            elif job.stop.is_set():
+                raise Stopped
+            elif _in_the_way(job, run, range_):
+                return None
+    return at
 
 
 def _progress(at: OpenPull, batch: Batch, range_: Range | None, tally: Tally) -> Progress:
     """Return what is committed beside the batch: with the last one the open pull ends and the watermark moves."""
     moved = at.opened if batch.last and range_ is None else None
     return Progress(
-        read_order=tally.order, open_pull=None if batch.last else at, watermark=moved, so_far=tally.counters
+        read_order=tally.orders[batch.snapshot],
+        open_pull=None if batch.last else at,
+        watermark=moved,
+        so_far=tally.counters,
     )
 
 
@@ -217,6 +220,7 @@ def _feed(job: Job, layout: Layout) -> Feed:
         stream=job.stream.id,
         entity=job.entity,
         time_zone=job.stream.time_zone,
+        region=job.stream.region,
         key=tuple(column.name for column in layout.key),
         max_rejected=job.stream.max_rejected,
     )

@@ -1,7 +1,11 @@
-"""CPU seconds by stage, for `--json` and the bench."""
+"""CPU seconds by stage, for `--json` and the bench.
+
+Each stage counts the CPU time of the thread that it runs on; what polars' own threads do for it is not in it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,18 +24,19 @@ class Stages:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
-        self._inner_s = [0.0]
+        self._threads = threading.local()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         started_s = clock.cpu_s()
-        self._inner_s.append(0.0)
+        inner_s: list[float] = self._threads.__dict__.setdefault("inner_s", [0.0])
+        inner_s.append(0.0)
         try:
             yield
         finally:
             whole_s = clock.cpu_s() - started_s
-            own_s = whole_s - self._inner_s.pop()
-            self._inner_s[-1] += whole_s
+            own_s = whole_s - inner_s.pop()
+            inner_s[-1] += whole_s
             self._seconds[stage] = self._seconds.get(stage, 0.0) + own_s
 
     def seconds(self) -> dict[str, float]:

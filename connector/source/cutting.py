@@ -42,6 +42,11 @@ class Cutter:
     def batch(self, frame: pl.DataFrame, *, by_key: bool, last: bool, before: Position | None) -> Batch:
         """Return a batch that ends where its frame does, or where the one before did when it is empty."""
         for name, column in zip(self._parts, self._layout.key, strict=True):
+            if frame[name].dtype != pl.String:
+                raise KeyViolation(
+                    f"a value of key column {column.name} is not UTF-8, so no pull could go on behind it",
+                    remedy="Choose other key columns, or set `key: none`",
+                )
             if frame[name].null_count():
                 raise KeyViolation(
                     f"key column {column.name} is NULL in {frame[name].null_count()} rows, so rows could be skipped",

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from connector.config.resolved import Source
 from connector.errors import ConnectorError
 from connector.model import Column, Kind
+from connector.source.frames import Frames, Wanted
 from connector.source.select import Select, Statement
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ class TableFacts:
         return None if name is None or self.view else self.nullable[name]
 
 
+class Columnar(Protocol):
+    """An engine's columnar reader."""
+
+    def __call__(self, connection: Connection, statement: Statement, wanted: Sequence[Wanted], size: int) -> Frames:
+        """Yield a statement's rows as frames, as `frames.plain_frame` would build them, in the statement's order.
+
+        A frame has at most `size` rows, fewer where they are long. The flag says whether there may be more; it is
+        False once the result is known to be whole. Closed before that, the iterator ends the statement; the
+        connection may then be of no more use.
+        """
+        ...
+
+
 class Dialect(Protocol):
     """One engine's rules. Stateless: every method gets what it needs."""
 
@@ -76,6 +90,11 @@ class Dialect(Protocol):
 
     @property
     def horizon(self) -> Horizon: ...
+
+    @property
+    def columnar(self) -> Columnar | None:
+        """Return the engine's fast reader, None when there is only the driver's own."""
+        ...
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:

@@ -1,15 +1,28 @@
-"""From a driver's rows to a frame: columns by their kind, everything that has no exact Python value as text."""
+"""Frames: columns by their kind, everything that has no exact typed value as the database's own text.
+
+Whichever reader delivers a column, it comes out the same:
+
+| kind | as |
+|---|---|
+| integer | Int64; UInt64 where a batch needs it; text beyond |
+| float | Float64 |
+| boolean | Boolean |
+| bytes | Binary |
+| everything else | text, exactly as the database writes it |
+
+A text that is not UTF-8 leaves its column as Binary in that batch, for the core to refuse the row and nothing else.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import polars as pl
 
 from connector.model import Column, Kind
-from connector.source.select import Output
 
 DTYPES: dict[Kind, Any] = {
     Kind.INTEGER: pl.Int64,
@@ -18,16 +31,62 @@ DTYPES: dict[Kind, Any] = {
     Kind.BYTES: pl.Binary,
 }
 
+Frames: TypeAlias = Generator[tuple[pl.DataFrame, bool], None, None]
+"""A statement's rows bit by bit, each with whether there may be more."""
 
-def frame_of(rows: Sequence[tuple[Any, ...]], outputs: Sequence[Output], columns: Mapping[str, Column]) -> pl.DataFrame:
-    """Build a frame with one column per output; those that `columns` does not describe become text."""
-    by_output = list(zip(*rows, strict=True)) if rows else [()] * len(outputs)
-    return pl.DataFrame(
-        [
-            _series(output.alias, list(values), columns.get(output.alias))
-            for output, values in zip(outputs, by_output, strict=True)
-        ]
-    )
+PIECE_BYTES = 64 * 1024 * 1024
+"""A batch is read in pieces of about this size where its rows are long, so that it fits into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One column of a frame. With `text` it is wanted as the database's text, whatever its kind."""
+
+    name: str
+    column: Column
+    text: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return self.column.kind
+
+
+def plain_frame(rows: Sequence[tuple[Any, ...]], wanted: Sequence[Wanted]) -> pl.DataFrame:
+    """Build a frame from a driver's rows."""
+    by_column = list(zip(*rows, strict=True)) if rows else [()] * len(wanted)
+    return pl.DataFrame([_series(each, list(values)) for each, values in zip(wanted, by_column, strict=True)])
+
+
+def typed(text: pl.Series, wanted: Wanted) -> pl.Series:
+    """Return numbers for a column of the database's texts, where they are wanted; one that doesn't fit stays text.
+
+    Whole numbers are read as such even where text is wanted: an engine may fill them up with zeros.
+    """
+    if wanted.kind not in (Kind.INTEGER, Kind.FLOAT) or (wanted.text and wanted.kind is Kind.FLOAT):
+        return text
+    for dtype in (pl.Int64, pl.UInt64) if wanted.kind is Kind.INTEGER else (pl.Float64,):
+        numbers = text.cast(dtype, strict=False)
+        if numbers.null_count() == text.null_count():
+            return numbers.cast(pl.String) if wanted.text else numbers
+    return text
+
+
+def texts(values: pl.Series) -> pl.Series:
+    """Return a column of bytes as text, or as it is when one of them is not UTF-8."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return values
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put the pieces of one result under one another; a column that is not of one type becomes bytes or text."""
+    if len(frames) == 1:
+        return frames[0]
+    types = {name: {frame.schema[name] for frame in frames} for name in frames[0].columns}
+    mixed = [name for name, found in types.items() if len(found) > 1]
+    casts = [pl.col(name).cast(pl.Binary if pl.Binary in types[name] else pl.String) for name in mixed]
+    return pl.concat([frame.with_columns(casts) for frame in frames])
 
 
 def row_key(parts: Sequence[str], name: str) -> pl.Expr:
@@ -52,14 +111,17 @@ def text_of(value: object) -> str | None:
             return str(value)
 
 
-def _series(name: str, values: list[Any], column: Column | None) -> pl.Series:
+def _series(wanted: Wanted, values: list[Any]) -> pl.Series:
     """Build a column by its kind; where a value does not fit the type, the whole column stays text."""
-    dtype = pl.String if column is None else DTYPES.get(column.kind, pl.String)
+    name, kind = wanted.name, wanted.kind
+    dtype = pl.String if wanted.text else DTYPES.get(kind, pl.String)
     try:
         return pl.Series(name, values, dtype, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        if column is not None and column.kind is Kind.INTEGER:
+        if kind is Kind.INTEGER and not wanted.text:
             return _wide_integers(name, values)
+        if kind in (Kind.TEXT, Kind.OTHER) and any(isinstance(value, bytes) for value in values):
+            return pl.Series(name, [v if v is None or isinstance(v, bytes) else str(v).encode() for v in values])
         return pl.Series(name, [text_of(value) for value in values], pl.String)
 
 

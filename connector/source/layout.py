@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from connector.errors import ConfigError, KeyViolation
 from connector.model import Bound, Column, Kind
 from connector.source import tenant
 from connector.source.dialect import Capabilities, TableFacts
+from connector.source.frames import Wanted
 from connector.source.keyset import key_columns
 from connector.source.query import parse_query
 from connector.source.select import OneOf, Output, Predicate, Relation, Select, Slot, Table
@@ -20,10 +22,19 @@ from connector.source.window import Window, number, read_stamp, write_stamp
 
 WATERMARK, TENANT, KEY, LATE = "_watermark", "_tenant", "_key", "_late"
 
+SAME_AS_TEXT = frozenset(
+    {Kind.INTEGER, Kind.DECIMAL, Kind.TEXT, Kind.UUID, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}
+)
+"""Kinds whose text is the same whether a column was read as text or by its type."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A stream resolved against its source. `outputs` are what every batch selects; the rest says what they mean."""
+    """A stream resolved against its source.
+
+    `outputs` are what every batch selects, and `wanted` what is read of them, one by one. A column that is wanted
+    twice, as a field and as a part of the key, say, is selected once: `copies` name such a column and its original.
+    """
 
     relation: Relation
     outputs: tuple[Output, ...]
@@ -35,6 +46,8 @@ class Layout:
     window: Window
     watermark_nullable: bool
     facts: TableFacts | None = None  # None for a query
+    wanted: tuple[Wanted, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
     @property
     def order(self) -> tuple[Column, ...]:
@@ -142,10 +155,6 @@ def resolve(
                 remedy="Choose columns that are NOT NULL, or set `key: none` to read whole groups of equal watermarks",
             )
     owner = None if stream.tenant is None else source_column(stream.tenant.column, TENANT)
-    spellings: tuple[str, ...] = ()
-    if stream.tenant is not None and owner is not None:
-        values = (stream.tenant.value, *stream.tenant.accept)
-        spellings = tuple(dict.fromkeys(tenant.spelled(value, owner) for value in values))
     window = Window(
         watermark,
         ZoneInfo(stream.time_zone),
@@ -153,8 +162,23 @@ def resolve(
         stream.look_back_ids,
         round(stream.slack_s * 1_000_000),
     )
-    nullable = watermark.nullable is not False
-    return Layout(relation, outputs, fields, watermark, key, owner, spellings, window, nullable, facts)
+    wanted = _wanted(fields, watermark, key, owner)
+    copies = _copies(outputs, wanted) if capabilities.typed_timestamps else {}
+    outputs = tuple(output for output in outputs if output.alias not in copies)
+    return Layout(
+        relation,
+        outputs,
+        fields,
+        watermark,
+        key,
+        owner,
+        _spellings(stream, owner),
+        window,
+        watermark.nullable is not False,
+        facts,
+        wanted=tuple(wanted[output.alias] for output in outputs),
+        copies=tuple(copies.items()),
+    )
 
 
 def _outputs(stream: Stream) -> tuple[Output, ...]:
@@ -168,6 +192,38 @@ def _system(stream: Stream) -> list[Output]:
     if stream.tenant is not None:
         system.append(Output(TENANT, stream.tenant.column))
     return system
+
+
+def _spellings(stream: Stream, owner: Column | None) -> tuple[str, ...]:
+    if stream.tenant is None or owner is None:
+        return ()
+    values = (stream.tenant.value, *stream.tenant.accept)
+    return tuple(dict.fromkeys(tenant.spelled(value, owner) for value in values))
+
+
+def _wanted(
+    fields: Mapping[str, Column], watermark: Column, key: tuple[Column, ...], owner: Column | None
+) -> dict[str, Wanted]:
+    system = {WATERMARK: watermark, **{f"{KEY}{index}": column for index, column in enumerate(key)}}
+    if owner is not None:
+        system[TENANT] = owner
+    return {
+        **{name: Wanted(name, column) for name, column in fields.items()},
+        **{name: Wanted(name, column, text=True) for name, column in system.items()},
+    }
+
+
+def _copies(outputs: tuple[Output, ...], wanted: Mapping[str, Wanted]) -> dict[str, str]:
+    """Return which texts can be had from a column that is selected anyway: those that a typed column gives back."""
+    first: dict[str, str] = {}
+    copies: dict[str, str] = {}
+    for output in outputs:
+        if output.column is None or wanted[output.alias].kind not in SAME_AS_TEXT:
+            continue
+        original = first.setdefault(output.column, output.alias)
+        if original != output.alias and wanted[output.alias].text:
+            copies[output.alias] = original
+    return copies
 
 
 def _all(stream: Stream, found: dict[str, Column], known_fields: frozenset[str]) -> tuple[Output, ...]:

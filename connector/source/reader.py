@@ -1,4 +1,4 @@
-"""The plain reader: batches over one session, any engine.
+"""The reader: batches over one session, any engine.
 
 Per pull it opens a first snapshot and takes the marks there; then it reads batches in the same one while the engine
 can hold it and `snapshot_cap` allows, in new ones after that. A later snapshot is read only as far as the first one
@@ -22,14 +22,13 @@ from typing import Any
 import polars as pl
 
 from connector.config.resolved import Stream
-from connector.errors import StreamStopped
 from connector.model import Batch, Bound, Kind, Level, Marks, OpenPull, Position, Watermark
-from connector.source import horizon, tenant, window
+from connector.source import horizon, window
 from connector.source.cutting import Cutter
-from connector.source.frames import frame_of, text_of
 from connector.source.horizon import FIRST_LOOK_BACK_US, Opening, Sight, Span, Survey, lagging
-from connector.source.layout import TENANT, WATERMARK, Layout
+from connector.source.layout import Layout
 from connector.source.pages import Pages
+from connector.source.scan import Piece, Scan
 from connector.source.select import Select
 from connector.source.session import Session
 
@@ -37,8 +36,8 @@ from connector.source.session import Session
 class Reader:
     """Reads one stream over one session.
 
-    `survey` says what can be promised here. `before_snapshot` is called before each snapshot opens, and `snapshots`
-    counts those opened. `capped_by_time` says that a later snapshot was read only up to the first one's clock.
+    `survey` says what can be promised here. `before_snapshot` is called with each snapshot's number before it
+    opens, and `snapshots` counts those opened.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Reader:
         stream: Stream,
         found: Layout,
         survey: Survey | None = None,
-        before_snapshot: Callable[[], None] = lambda: None,
+        before_snapshot: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._before_snapshot = before_snapshot
@@ -56,15 +55,20 @@ class Reader:
         self.survey = survey or Survey(Level.WINDOW)
         self._first = False
         self._untouched = False
-        self._rows: Iterator[list[tuple[Any, ...]]] | None = None
+        self._changes: Iterator[Piece] | None = None
         self._pages = Pages(found, session.dialect.capabilities, stream.batch_size)
+        self._scan = Scan(session, stream, found, self._pages)
         self._cutter = Cutter(found)
         self.snapshots = 0
-        self.capped_by_time = False
+        self._capped_by_time = False
 
     def measure_from(self, previous: Watermark | None) -> None:
         """Measure how late rows are against the marks of the pull before."""
         self._cutter.previous = previous
+
+    def abort(self) -> None:
+        """Break what the reader waits for, from another thread."""
+        self._session.abort()
 
     # -- opening
 
@@ -137,21 +141,17 @@ class Reader:
     def newest_stamps(self, rows: int) -> tuple[int, list[str]]:
         """Return the database's clock and the greatest watermarks, greatest first."""
         clock_us = self._session.clock_us()
-        return clock_us, self._greatest(None, None, rows)
+        return clock_us, self._scan.greatest(None, None, rows)
 
     def _open_snapshot(self) -> None:
-        self._before_snapshot()
+        self._before_snapshot(self.snapshots + 1)
         self._session.open_snapshot()
         self.snapshots += 1
-        self._rows = None
+        self._changes = None
         self._first = self._untouched = False
 
     def _newest(self, lower: Bound | None, at_most: str | None) -> str | None:
-        return next(iter(self._greatest(lower, at_most, 1)), None)
-
-    def _greatest(self, lower: Bound | None, at_most: str | None, rows: int) -> list[str]:
-        found = self._session.select(self._pages.greatest(lower, at_most, rows))
-        return [text for (value,) in found if (text := text_of(value)) is not None]
+        return next(iter(self._scan.greatest(lower, at_most, 1)), None)
 
     # -- batches
 
@@ -165,19 +165,14 @@ class Reader:
             yield from self._changed(open_pull, open_pull.since, nulls=nulls)
             return
         while True:
-            bounds = self._in_snapshot(open_pull)
-            if in_nulls:
-                frame, more = self._null_page(bounds, position)
-            elif self.layout.key:
-                frame, more = self._keyed_page(replace(bounds, position=position))
-            else:
-                frame, more = self._keyless_page(replace(bounds, position=position))
-            last = not more and (in_nulls or not nulls)
-            batch = self._cutter.batch(frame, by_key=in_nulls, last=last, before=position)
-            yield batch
-            if batch.last:
-                return
-            position = batch.position
+            more = False
+            for frame, more in self._page(self._in_snapshot(open_pull), position, in_nulls=in_nulls):
+                last = not more and (in_nulls or not nulls)
+                batch = self._batch(frame, by_key=in_nulls, last=last, before=position)
+                yield batch
+                position = batch.position
+                if last:
+                    return
             if not more:
                 in_nulls, position = True, None
 
@@ -186,16 +181,20 @@ class Reader:
         position, size = open_pull.position, self._stream.batch_size
         while True:
             bounds = self._in_snapshot(open_pull)
-            if self._rows is None:
+            if self._changes is None:
                 ceiling = self._ceiling(bounds)
                 select = self._pages.changed(bounds, since, position, nulls=nulls, ceiling=ceiling)
-                self._rows = self._session.stream(select, size)
-            rows = next(self._rows, [])
-            batch = self._cutter.batch(self._checked(rows), by_key=True, last=len(rows) < size, before=position)
+                self._changes = self._scan.pieces(select, size)
+            frame, more = next(self._changes)
+            batch = self._batch(frame, by_key=True, last=not more, before=position)
             yield batch
             if batch.last:
                 return
             position = batch.position
+
+    def _batch(self, frame: pl.DataFrame, *, by_key: bool, last: bool, before: Position | None) -> Batch:
+        batch = self._cutter.batch(frame, by_key=by_key, last=last, before=before)
+        return replace(batch, snapshot=self.snapshots, capped=self._capped_by_time)
 
     def _ceiling(self, at: OpenPull) -> str | None:
         """Return the versions from which on the first snapshot saw nothing: the next pull reads them, not this one."""
@@ -210,7 +209,7 @@ class Reader:
         self._untouched = False
         if self._first or open_pull.upper is not None or self._ceiling(open_pull):
             return open_pull
-        self.capped_by_time = True
+        self._capped_by_time = True
         return self._capped(open_pull)
 
     def _not_behind(self, open_pull: OpenPull) -> None:
@@ -230,64 +229,24 @@ class Reader:
         mark = known.marks.time
         return None if mark is None else window.read_stamp(mark, self.layout.window)
 
-    def _keyed_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:
+    def _page(self, at: OpenPull, position: Position | None, *, in_nulls: bool) -> Iterator[Piece]:
+        """Read what comes next, as one frame or in pieces, each with whether the same pass goes on behind it."""
         size = self._stream.batch_size
-        frame = self._frame(self.page(at, size))
-        return frame, frame.height == size
-
-    def _keyless_page(self, at: OpenPull) -> tuple[pl.DataFrame, bool]:
-        size = self._stream.batch_size
-        frame = self._frame(self.page(at, size))
-        if frame.height < size:
-            return frame, False
-        edge = frame[WATERMARK][-1]
-        whole = frame.filter(_differs(frame[WATERMARK], edge, self.layout.watermark.kind))
-        if whole.height:
-            return whole, True
-        return self._group(edge, at.lower), True
-
-    def _null_page(self, at: OpenPull, position: Position | None) -> tuple[pl.DataFrame, bool]:
-        if not self.layout.key:
-            return self._group(None, at.lower), False
-        frame = self._frame(self._pages.nulls(at, position))
-        return frame, frame.height == self._stream.batch_size
-
-    def _group(self, watermark: str | None, lower: Bound | None) -> pl.DataFrame:
-        """Read all rows of one watermark value of a keyless stream."""
-        limit = self._stream.max_equal
-        frame = self._frame(self._pages.group(watermark, lower, limit + 1))
-        if frame.height > limit:
-            raise StreamStopped(
-                f"more than {limit} rows share one value of {self.layout.watermark.name}, and the stream has no key "
-                "to resume within them; the watermark stays",
-                remedy="Set `key`, raise max_equal, or choose a finer watermark column",
-            )
-        return frame
+        if in_nulls and not self.layout.key:
+            return iter([(self._scan.group(None, at.lower), False)])
+        if in_nulls:
+            return self._scan.full_or_last(self._pages.nulls(at, position), size)
+        at = replace(at, position=position)
+        if self.layout.key:
+            return self._scan.full_or_last(self.page(at, size), size)
+        return iter([self._scan.keyless_page(self.page(at, size), size, at.lower)])
 
     def sample(self, rows: int) -> list[dict[str, Any]]:
         """Return the fields of a few rows, in no order."""
-        return self._frame(self._pages.sample(rows)).select(list(self.layout.fields)).to_dicts()
+        return self._scan.frame(self._pages.sample(rows)).select(list(self.layout.fields)).to_dicts()
 
     def page(self, at: OpenPull, size: int | None) -> Select:
         """Return the statement of the next batch in the order of the watermark."""
         return self._pages.page(at, size, ceiling=self._ceiling(at))
 
     # -- frames
-
-    def _frame(self, select: Select) -> pl.DataFrame:
-        return self._checked(self._session.select(select))
-
-    def _checked(self, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-        """Return rows of the stream's outputs as a frame, each known to be this client's."""
-        frame = frame_of(rows, self.layout.outputs, self.layout.fields)
-        if self.layout.tenant is not None:
-            tenant.recheck(frame[TENANT], self.layout.spellings, self.layout.tenant)
-        return frame
-
-
-def _differs(watermarks: pl.Series, edge: str, kind: Kind) -> pl.Series:
-    """Tell equal values from others as the database does: 1.0 and 1.00 are one decimal in two spellings."""
-    if kind is not Kind.DECIMAL:
-        return watermarks != edge
-    last = window.number(edge)
-    return pl.Series([window.number(text) != last for text in watermarks.to_list()], dtype=pl.Boolean)

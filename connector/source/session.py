@@ -7,11 +7,12 @@ Each statement has a deadline on this side too, since a server that hangs does n
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-from sqlalchemy import Connection, CursorResult, event
+import polars as pl
+from sqlalchemy import Connection, event
 
 from connector import clock
 from connector.config.resolved import Limits, Source, Stream
@@ -19,6 +20,7 @@ from connector.errors import ConfigError, SourceRefused, SourceTimeout, SourceUn
 from connector.model import Column
 from connector.source import layout, window
 from connector.source.dialect import Dialect, TableFacts
+from connector.source.frames import Frames, Wanted, plain_frame
 from connector.source.horizon import Survey
 from connector.source.layout import Layout
 from connector.source.select import Select, Statement, Table
@@ -27,6 +29,9 @@ WATCH_S = 0.5
 GRACE_S = 5.0
 """How much longer than the server's own statement timeout this side waits before it breaks the connection."""
 
+STREAM_SHARE = 0.5
+"""How much of its timeout a statement may take that is read bit by bit: the timeout counts while a reader is slow."""
+
 
 class Door:
     """The way into one client's database: never more sessions at once than its limit."""
@@ -34,6 +39,7 @@ class Door:
     def __init__(self, dialect: Dialect, source: Source) -> None:
         self._dialect = dialect
         self._limits = source.limits
+        self._reader = source.reader
         self._places = threading.BoundedSemaphore(source.limits.connections)
         self._opening: dict[int, Any] = {}
         self._engine = dialect.engine(source)
@@ -48,7 +54,8 @@ class Door:
                 remedy="Raise source.limits.connections, or spread the schedules",
             )
         try:
-            with Session(self._dialect, self._connect(), self._limits) as session:
+            plain = self._reader == "plain"
+            with Session(self._dialect, self._connect(), self._limits, plain=plain) as session:
                 yield session
         finally:
             self._places.release()
@@ -80,15 +87,17 @@ class Door:
 class Session:
     """An open connection with at most one snapshot. Not for use by two threads at once."""
 
-    def __init__(self, dialect: Dialect, connection: Connection, limits: Limits) -> None:
+    def __init__(self, dialect: Dialect, connection: Connection, limits: Limits, *, plain: bool = False) -> None:
         self.dialect = dialect
+        self._columnar = None if plain else dialect.columnar
         self._connection = connection
         self._limits = limits
         self._late = False
         self._in_snapshot = False
         self._snapshot_until_s = 0.0
         self._due_s: float | None = None
-        self._streamed: CursorResult[Any] | None = None
+        self._frames: Frames | None = None
+        self._frames_until_s = 0.0
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="source-deadline", daemon=True).start()
 
@@ -99,7 +108,12 @@ class Session:
             self._connection.invalidate()
             self._connection.close()
         with suppress(Exception):
-            self._end_stream()
+            self._end_frames()
+
+    def abort(self) -> None:
+        """Break the connection, from any thread: one that waits for an answer wakes with an error at once."""
+        with suppress(Exception):  # it may be closing by itself at this moment
+            self.dialect.abort(self._connection.connection.driver_connection)
 
     def __enter__(self) -> Self:
         return self
@@ -111,13 +125,18 @@ class Session:
 
     @property
     def in_snapshot(self) -> bool:
-        """Say whether a snapshot is open and not yet older than `snapshot_cap`."""
-        return self._in_snapshot and clock.monotonic_s() < self._snapshot_until_s
+        """Say whether a snapshot is open, not yet older than `snapshot_cap`, and no statement in it grows too old."""
+        now_s = clock.monotonic_s()
+        return (
+            self._in_snapshot
+            and now_s < self._snapshot_until_s
+            and (self._frames is None or now_s < self._frames_until_s)
+        )
 
     def open_snapshot(self) -> None:
         """End the present snapshot and open a new one."""
         with self._deadline():
-            self._end_stream()
+            self._end_frames()
             if self._in_snapshot:
                 self.dialect.end(self._connection)
             self.dialect.begin(self._connection)
@@ -147,27 +166,49 @@ class Session:
                 self._connection.exec_driver_sql(self.dialect.clock().sql).close()
         return rows
 
-    def stream(self, select: Select, size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a statement and yield its rows as they come, `size` at a time; other statements may run in between."""
-        statement = self.dialect.render(select)
-        with self._deadline():
-            self._streamed = self._connection.exec_driver_sql(
-                statement.sql, statement.binds, execution_options={"stream_results": True}
-            )
-        while self._streamed is not None:
-            with self._deadline():
-                rows = [tuple(row) for row in self._streamed.fetchmany(size)]
-                if len(rows) < size:
-                    self._end_stream()
-            yield rows
+    def frames(self, select: Select, wanted: Sequence[Wanted], size: int) -> Iterator[tuple[pl.DataFrame, bool]]:
+        """Run a statement and yield its rows as they come, with whether there may be more: not, once it is whole.
 
-    def _end_stream(self) -> None:
-        """Free what a streamed statement holds; once the connection is closed, that asks nothing of the server."""
-        if self._streamed is not None:
-            streamed, self._streamed = self._streamed, None
-            if streamed.cursor is not None:  # it is gone once the last row was fetched
-                streamed.cursor.close()
-            streamed.close()
+        A frame has at most `size` rows, and fewer where they are long. Nothing else can be asked until the last one
+        was yielded or a new snapshot opens.
+        """
+        with self._deadline():
+            self._end_frames()
+            self._frames = frames = self._read(select, wanted, size)
+        self._frames_until_s = clock.monotonic_s() + self._limits.statement_timeout_s * STREAM_SHARE
+        more = True
+        while more:
+            with self._deadline():
+                frame, more = next(frames)
+                if not more:
+                    self._end_frames()
+            yield frame, more
+
+    def _read(self, select: Select, wanted: Sequence[Wanted], size: int) -> Frames:
+        statement = self.dialect.render(select)
+        if self._columnar is not None:
+            return self._columnar(self._connection, statement, wanted, size)
+        return self._page(statement, wanted) if select.limit else self._stream(statement, wanted, size)
+
+    def _page(self, statement: Statement, wanted: Sequence[Wanted]) -> Frames:
+        """Read all of a statement's rows by the driver's own means."""
+        yield plain_frame(self.rows(statement), wanted), False
+
+    def _stream(self, statement: Statement, wanted: Sequence[Wanted], size: int) -> Frames:
+        """Read a statement's rows by the driver's own means, as they come."""
+        options = {"stream_results": True}
+        with self._connection.exec_driver_sql(statement.sql, statement.binds, execution_options=options) as result:
+            more = True
+            while more:
+                rows = [tuple(row) for row in result.fetchmany(size)]
+                more = len(rows) == size
+                yield plain_frame(rows, wanted), more
+
+    def _end_frames(self) -> None:
+        """End what is left of a statement; once the connection is closed, that asks nothing of the server."""
+        if self._frames is not None:
+            frames, self._frames = self._frames, None
+            frames.close()
 
     def survey(self, found: Layout, stream: Stream) -> Survey:
         """Say which level this login can hold for a stream here."""
@@ -239,6 +280,5 @@ class Session:
             due_s = self._due_s
             if due_s is not None and clock.monotonic_s() > due_s:
                 self._late = True
-                with suppress(Exception):  # it may be closing by itself at this moment
-                    self.dialect.abort(self._connection.connection.driver_connection)
+                self.abort()
                 return

@@ -48,6 +48,8 @@ def spelled(value: str | float, column: Column) -> str:
 
 def recheck(returned: pl.Series, spellings: Iterable[str], column: Column) -> None:
     """Raise TenantViolation when a row's tenant is none of the spellings; only padding to a length is ignored."""
+    if returned.dtype == pl.Binary:  # not UTF-8: certainly none of the spellings
+        returned = pl.Series(returned.name, [value.decode(errors="replace") for value in returned], pl.String)
     texts = returned.cast(pl.String)
     if column.kind is Kind.BOOLEAN:
         texts = texts.replace({"1": "true", "0": "false"})

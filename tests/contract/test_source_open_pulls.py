@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from connector.errors import SourceUnavailable
 from connector.model import RunState
-from connector.runs.job import Tick
 from connector.source.session import Session
 from tests.contract.conftest import LIMITS
 from tests.contract.engines import needs
@@ -75,14 +76,15 @@ def test_a_future_row_is_delivered_though_the_pull_was_stopped(client: Pulling) 
 def test_a_failure_keeps_the_position(client: Pulling) -> None:
     filled(client)
 
-    def lose(*_: object) -> None:
-        raise SourceUnavailable("lost")
+    frames, reads = Session.frames, itertools.count(1)
 
-    def break_it(tick: Tick) -> None:
-        if tick.counters.batches == 3:
-            client.patch.setattr(Session, "select", lose)
+    def lost_with_the_fourth(*arguments: Any) -> Any:
+        if next(reads) == 4:
+            raise SourceUnavailable("lost")
+        return frames(*arguments)
 
-    first = client.pull(watch=break_it)
+    client.patch.setattr(Session, "frames", lost_with_the_fourth)
+    first = client.pull()
     assert (first.state, first.counters.read) == (RunState.FAILED, 30)
     client.patch.undo()
     assert client.succeed().counters.read == 30

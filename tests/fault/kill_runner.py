@@ -27,6 +27,8 @@ from typing import Any
 import psycopg
 import pymysql
 
+from connector.source.dialects.postgresql import copy
+
 MIGRATIONS = ("alembic.command", "alembic.config", "alembic.runtime.environment", "alembic.ddl.sqlite")
 
 
@@ -50,7 +52,8 @@ class Killer:
             (psycopg.Cursor, "executemany"),
             (psycopg.ServerCursor, "execute"),
             (psycopg.ServerCursor, "fetchmany"),
-            (pymysql.connections.Connection, "query"),
+            (copy, "start"),
+            (pymysql.connections.Connection, "_execute_command"),
         ):
             setattr(owner, name, self._counted(getattr(owner, name)))
 

@@ -14,7 +14,7 @@ from connector.config.resolved import Source, Tls
 from connector.errors import ConnectorError, SourceRefused
 from connector.model import Column
 from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts
-from connector.source.dialects.mysql import errors, types
+from connector.source.dialects.mysql import errors, packets, types
 from connector.source.dialects.mysql.horizon import MysqlHorizon
 from connector.source.dialects.mysql.render import MysqlGrammar
 from connector.source.render import Renderer
@@ -36,6 +36,7 @@ class Mysql:
 
     failures = (DBAPIError, pymysql.MySQLError, OSError, RuntimeError)
     horizon = MysqlHorizon()
+    columnar = staticmethod(packets.frames)
 
     def engine(self, source: Source) -> Engine:
         engine = create_engine(

@@ -39,10 +39,11 @@ KINDS = {
     FIELD_TYPE.DATETIME: Kind.TIMESTAMP,
     FIELD_TYPE.TIMESTAMP: Kind.TIMESTAMPTZ,  # the session's zone is UTC
 }
-ENUM, SET = "enum", "set"
+ENUM, SET, BIT, GEOMETRY = "enum", "set", "bit", "geometry"
 
 
-def _bits(value: bytes) -> int:
+def bits(value: bytes) -> int:
+    """Return a BIT column's value."""
     return int.from_bytes(value, "big")
 
 
@@ -52,7 +53,7 @@ def conversions() -> dict[Any, Any]:
     Zero dates, partial dates, TIME beyond a day and DECIMAL(65,30) then arrive as the text that the server sent.
     """
     decoders: dict[Any, Any] = dict.fromkeys(INTEGERS - {FIELD_TYPE.BIT}, int)
-    decoders |= {FIELD_TYPE.FLOAT: float, FIELD_TYPE.DOUBLE: float, FIELD_TYPE.BIT: _bits}
+    decoders |= {FIELD_TYPE.FLOAT: float, FIELD_TYPE.DOUBLE: float, FIELD_TYPE.BIT: bits}
     return {**encoders, **decoders}
 
 
@@ -68,9 +69,11 @@ def _column(packet: Any) -> Column:
     if packet.flags & (FLAG.ENUM | FLAG.SET):
         kind, native = Kind.TEXT, ENUM if packet.flags & FLAG.ENUM else SET
     elif packet.type_code in INTEGERS:
-        kind, native = Kind.INTEGER, "integer"
+        kind, native = Kind.INTEGER, BIT if packet.type_code == FIELD_TYPE.BIT else "integer"
     elif packet.type_code in TEXTS:
         kind = Kind.BYTES if packet.charsetnr == BINARY_CHARSET else Kind.TEXT
+    elif packet.type_code == FIELD_TYPE.GEOMETRY:
+        native = GEOMETRY
     elif packet.type_code in KINDS:
         kind = KINDS[packet.type_code]
         native = kind.value

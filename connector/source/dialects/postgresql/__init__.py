@@ -13,7 +13,7 @@ from connector.config.resolved import Source
 from connector.errors import ConnectorError
 from connector.model import Column
 from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts, joined
-from connector.source.dialects.postgresql import errors, types
+from connector.source.dialects.postgresql import copy, encoding, errors, types
 from connector.source.dialects.postgresql.horizon import PostgresqlHorizon
 from connector.source.dialects.postgresql.render import PostgresqlGrammar
 from connector.source.render import Renderer
@@ -53,8 +53,9 @@ class Postgresql:
         sqlglot="postgres",
     )
 
-    failures = (DBAPIError, psycopg.Error, OSError)
+    failures = (DBAPIError, psycopg.Error, OSError, UnicodeEncodeError)
     horizon = PostgresqlHorizon()
+    columnar = staticmethod(copy.frames)
 
     def engine(self, source: Source) -> Engine:
         parameters, context = _parameters(source), _Text()
@@ -71,6 +72,13 @@ class Postgresql:
         def _open(connection: Any, _record: Any) -> None:
             connection.autocommit = True
             connection.execute(statements)
+            if source.reader == "plain":
+                encoding.receive_as_stored(connection)
+
+        @event.listens_for(engine, "before_cursor_execute", retval=True)
+        def _send(_connection: Any, cursor: Any, sql: str, binds: Any, _context: Any, _many: bool) -> tuple[str, Any]:
+            driver = cursor.connection
+            return encoding.sent(driver, sql), tuple(encoding.sent(driver, value) for value in binds)
 
         return engine
 

@@ -23,6 +23,11 @@ REFUSED = {
     "42601": ("the database does not understand the SQL", "See the statement with `connector preview`"),
     "42883": ("an SQL expression uses a function or operator that does not exist", "Check the stream's fields"),
     "42804": ("an SQL expression mixes types", "Check the stream's fields"),
+    "22021": ("a text is none in the database's encoding", "See the statement with `connector preview`"),
+    "22P05": (
+        "a text has a character that the encoding on the other side lacks",
+        "Look for it in the configuration, then in the columns that the stream reads",
+    ),
     "25006": ("the statement tried to write", "Only SELECT is allowed in a query or an expression"),
 }
 NAMES_OBJECTS = {"42P01", "42703", "42501", "42883", "3F000"}
@@ -42,7 +47,7 @@ def translate(error: BaseException) -> ConnectorError:
     cause = driver_error(error)
     if isinstance(cause, ConnectorError):
         return cause
-    state = getattr(cause, "sqlstate", None) or ""
+    state = "22P05" if isinstance(cause, UnicodeEncodeError) else getattr(cause, "sqlstate", None) or ""
     if state == "57014":
         return SourceTimeout(
             "the statement took longer than source.limits.statement_timeout",

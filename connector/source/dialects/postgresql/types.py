@@ -11,6 +11,7 @@ from psycopg.types import numeric, string
 from sqlalchemy import Connection
 
 from connector.model import Column, Kind
+from connector.source.dialects.postgresql import encoding
 
 KINDS = {
     "boolean": Kind.BOOLEAN,
@@ -53,7 +54,7 @@ def text_adapters() -> adapt.AdaptersMap:
     adapters = adapt.AdaptersMap()
     for name, loader in LOADERS.items():
         adapters.register_loader(postgres.types[name].oid, loader)
-    adapters.register_loader(0, string.TextLoader)  # every type without a loader of its own
+    adapters.register_loader(0, encoding.TextLoader)  # every type without a loader of its own
     adapters.register_dumper(str, string.StrDumperUnknown)
     adapters.register_dumper(bytes, string.BytesBinaryDumper)
     adapters.register_dumper(int, numeric.IntDumper)
@@ -73,7 +74,11 @@ def columns(connection: Connection, cursor: Any) -> tuple[Column, ...]:
         tuple(oids),
     )
     names = {oid: (native, typtype) for oid, native, typtype in found}
-    return tuple(_column(column.name, *names.get(column.type_code, ("text", "b"))) for column in description)
+    driver: Any = connection.connection.driver_connection
+    return tuple(
+        _column(encoding.received(driver, column.name), *names.get(column.type_code, ("text", "b")))
+        for column in description
+    )
 
 
 def _column(name: str, native: str, typtype: str) -> Column:

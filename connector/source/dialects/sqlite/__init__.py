@@ -85,6 +85,7 @@ class Sqlite:
     )
 
     failures = (DBAPIError, sqlite3.Error)
+    columnar = None
     horizon = NoHorizon(
         Statement(
             "SELECT replace(file, rtrim(file, replace(file, '/', '')), '') FROM pragma_database_list "
