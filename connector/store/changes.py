@@ -5,13 +5,12 @@ Rows keep their `_row_no` for life, so the ledger's (segment, row) stays true wh
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from connector.errors import StoreError
 from connector.store import codec, tables
@@ -24,8 +23,17 @@ OP = "_op"
 ROW_NO = "_row_no"
 KEYS_PER_QUERY = 10_000
 
+_NOT_STORED = (KEY, FINGERPRINT, ROW_KEY, LATE)
+
 _segments = tables.segments.c
 _payloads = tables.payloads.c
+_NEW_SEGMENT = insert(tables.segments).returning(_segments.segment_id)
+_NEW_PAYLOAD = insert(tables.payloads)
+_SUPERSEDE = (
+    update(tables.segments)
+    .where(_segments.segment_id == bindparam("its_segment"))
+    .values(live_rows=_segments.live_rows - bindparam("fewer"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,55 +60,39 @@ class CompactReport:
         return CompactReport(self.segments + other.segments, self.rows + other.rows, self.bytes + other.bytes)
 
 
-def changed_rows(verdict: Verdict, height: int) -> list[int] | None:
-    """Return the indices of a batch's changed rows in their order, None for all of them."""
-    changed = len(verdict.creates) + len(verdict.updates)
-    return None if changed == height else sorted([*verdict.creates, *verdict.updates])
-
-
-def append(
-    conn: Connection, run: Run, records: pl.DataFrame, verdict: Verdict, changed: Sequence[int] | None, *, now: float
-) -> int:
-    """Write a batch's changes down and return their segment."""
-    rows = records if changed is None else records[changed]
-    if verdict.updates:
-        kinds = pl.Series(OP, ["create"]).new_from_index(0, records.height)
-        kinds = kinds.scatter(pl.Series(verdict.updates, dtype=pl.UInt32), "update")
-        ops = kinds if changed is None else kinds.gather(changed)
-    else:
-        ops = pl.Series(OP, ["create"]).new_from_index(0, rows.height)
-    fields = [name for name in rows.columns if name not in (KEY, FINGERPRINT, ROW_KEY, LATE)]
-    numbers = pl.int_range(rows.height, dtype=pl.UInt32, eager=True).alias(ROW_NO)
-    frame = rows.select(ops, KEY, numbers, *fields)
-    segment_id: int = conn.execute(
-        insert(tables.segments)
-        .values(
-            stream_id=run.row.stream_id,
-            scope_id=run.row.scope_id,
-            lane=run.lane,
-            run_id=run.run_id,
-            committed_at=now,
-            rows=frame.height,
-            creates=len(verdict.creates),
-            updates=len(verdict.updates),
-            deletes=0,
-            live_rows=frame.height,
-            stored_rows=frame.height,
-        )
-        .returning(_segments.segment_id)
-    ).scalar_one()
-    conn.execute(insert(tables.payloads).values(segment_id=segment_id, payload=_pack(frame)))
+def append(conn: Connection, run: Run, records: pl.DataFrame, verdict: Verdict, now: float) -> int:
+    """Write a batch's changes down in its order and return their segment."""
+    rows = verdict.changed.rows
+    kinds = pl.Series(OP, ["create"]).new_from_index(0, records.height)
+    if len(verdict.updates):
+        kinds = kinds.scatter(verdict.updates, "update")
+    changed = records.select(kinds, KEY, *[name for name in records.columns if name not in _NOT_STORED])
+    if len(rows) < records.height:
+        changed = changed[rows.sort()]
+    frame = changed.insert_column(2, pl.int_range(len(rows), dtype=pl.UInt32, eager=True).alias(ROW_NO))
+    segment = {
+        "stream_id": run.row.stream_id,
+        "scope_id": run.row.scope_id,
+        "lane": run.lane,
+        "run_id": run.run_id,
+        "committed_at": now,
+        "rows": frame.height,
+        "creates": verdict.creates,
+        "updates": len(verdict.updates),
+        "deletes": 0,
+        "live_rows": frame.height,
+        "stored_rows": frame.height,
+    }
+    segment_id: int = conn.execute(_NEW_SEGMENT, segment).scalar_one()
+    conn.execute(_NEW_PAYLOAD, {"segment_id": segment_id, "payload": _pack(frame)})
     return segment_id
 
 
 def supersede(conn: Connection, counts: Iterable[tuple[int, int]]) -> None:
     """Count down the live rows of segments whose records were replaced."""
-    for segment_id, rows in counts:
-        conn.execute(
-            update(tables.segments)
-            .where(_segments.segment_id == segment_id)
-            .values(live_rows=_segments.live_rows - rows)
-        )
+    superseded = [{"its_segment": segment_id, "fewer": rows} for segment_id, rows in counts]
+    if superseded:
+        conn.execute(_SUPERSEDE, superseded)
 
 
 def records(conn: Connection, bulk: Bulk, scope_id: int, keys: Sequence[str]) -> pl.DataFrame:
@@ -221,7 +213,5 @@ def _payload(conn: Connection, segment_id: int) -> bytes | None:
     return conn.execute(payload).scalar_one_or_none()
 
 
-def _pack(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compression="zstd")
-    return buffer.getvalue()
+def _pack(frame: pl.DataFrame) -> memoryview:
+    return frame.write_ipc_stream(None, compression="zstd").getbuffer()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+import polars as pl
 from sqlalchemy import Connection
 
 
@@ -34,7 +35,10 @@ class Differing(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """The records of one batch as the ledger sees them; `fingerprints` holds 16 bytes for each key."""
+    """The records of one batch as the ledger sees them, in ascending order of their keys.
+
+    `fingerprints` holds 16 bytes for each key. `rows` says which row of the batch each record is.
+    """
 
     scope_id: int
     stream_id: int
@@ -42,6 +46,7 @@ class Incoming(NamedTuple):
     fingerprints: bytes
     rules: int
     read_order: int
+    rows: pl.Series
 
 
 class Place(NamedTuple):
@@ -77,7 +82,7 @@ class Bulk(Protocol):
         """Compare a batch with the ledger."""
 
     def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
-        """Point the ledger at a segment whose n-th row is the n-th key; create or replace the keys' rows."""
+        """Point the ledger at a segment that holds these records in the order of `rows`; create or replace theirs."""
 
     def raise_read_order(self, conn: Connection, incoming: Incoming) -> None:
         """Note that the stored records were seen again in this batch's snapshot."""

@@ -44,12 +44,11 @@ class Lateness:
     max_us: int
 
 
-def add(conn: Connection, stream_id: int, records: pl.DataFrame, changed: Sequence[int] | None) -> int:
-    """Count a batch's changed rows (None for all of them) and return the greatest lateness, 0 if none was late."""
+def add(conn: Connection, stream_id: int, records: pl.DataFrame, changed: pl.Series) -> int:
+    """Count a batch's changed rows and return the greatest lateness, 0 if none was late."""
     if LATE not in records.columns:
         return 0
-    values = records[LATE] if changed is None else records[LATE].gather(changed)
-    values = values.drop_nulls().clip(lower_bound=0)
+    values = records[LATE].gather(changed).drop_nulls().clip(lower_bound=0)
     if values.is_empty():
         return 0
     bucket = (_BITS - pl.col(LATE).bitwise_leading_zeros().cast(pl.Int64)).alias("bucket")

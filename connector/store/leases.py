@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
 
 from connector.errors import LeaseLost
 from connector.store import codec, processes, tables
 from connector.store.processes import Holder
 
 _leases = tables.leases.c
+_OF_CLAIM = (
+    _leases.stream_id == bindparam("its_stream"),
+    _leases.lane == bindparam("its_lane"),
+    _leases.fence == bindparam("its_fence"),
+    _leases.holder == bindparam("its_holder"),
+)
+# Those of every batch are built once: SQLAlchemy takes longer to build a small statement than to run it.
+_RENEW = update(tables.leases).where(*_OF_CLAIM).values(expires_at=bindparam("until"))
+_RELEASE = delete(tables.leases).where(*_OF_CLAIM)
+_OTHER_LANES = select(
+    exists().where(_leases.stream_id == bindparam("its_stream"), _leases.lane != bindparam("its_lane"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,7 @@ def renew(conn: Connection, claim: Claim, now: float, lease_s: float) -> None:
 
     A lease that expired and that nobody took is still its owner's.
     """
-    done = conn.execute(update(tables.leases).where(*_is(claim)).values(expires_at=now + lease_s))
+    done = conn.execute(_RENEW, {**_names(claim), "until": now + lease_s})
     if done.rowcount != 1:
         raise LeaseLost(
             f"lane {claim.lane} was taken over by another run; nothing of this transaction was committed",
@@ -98,13 +110,12 @@ def renew(conn: Connection, claim: Claim, now: float, lease_s: float) -> None:
 
 def release(conn: Connection, claim: Claim) -> bool:
     """Give the lane up; return False when it was another's already."""
-    return conn.execute(delete(tables.leases).where(*_is(claim))).rowcount == 1
+    return conn.execute(_RELEASE, _names(claim)).rowcount == 1
 
 
 def other_lanes(conn: Connection, claim: Claim) -> bool:
     """Tell whether another lane of the stream is owned, be its lease expired or not."""
-    others = exists().where(_leases.stream_id == claim.stream_id, _leases.lane != claim.lane)
-    return bool(conn.execute(select(others)).scalar())
+    return bool(conn.execute(_OTHER_LANES, _names(claim)).scalar())
 
 
 def last_fence(conn: Connection, stream_id: int, lane: str) -> int:
@@ -115,10 +126,5 @@ def last_fence(conn: Connection, stream_id: int, lane: str) -> int:
     return int(fence or 0)
 
 
-def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
-    return (
-        _leases.stream_id == claim.stream_id,
-        _leases.lane == claim.lane,
-        _leases.fence == claim.fence,
-        _leases.holder == claim.holder,
-    )
+def _names(claim: Claim) -> dict[str, object]:
+    return {"its_stream": claim.stream_id, "its_lane": claim.lane, "its_fence": claim.fence, "its_holder": claim.holder}

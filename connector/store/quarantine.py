@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from connector.store import codec, tables
 from connector.store.database import Bulk, Refusal, Sighting
@@ -13,6 +13,7 @@ from connector.store.intake import FIELD, ROW, ROW_KEY, RULE, Intake
 from connector.store.runs import Run
 
 _quarantine = tables.quarantine.c
+_ANY = select(exists().where(_quarantine.stream_id == bindparam("its_stream")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +74,4 @@ def counts(conn: Connection, stream_id: int | None = None) -> dict[int, int]:
 
 
 def _any(conn: Connection, stream_id: int) -> bool:
-    return bool(conn.execute(select(exists().where(_quarantine.stream_id == stream_id))).scalar())
+    return bool(conn.execute(_ANY, {"its_stream": stream_id}).scalar())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
 
 from connector.errors import LeaseHeld
 from connector.model import Counters, RunState
@@ -16,6 +16,9 @@ from connector.store.processes import Holder
 from connector.store.state import StreamRow
 
 _runs = tables.runs.c
+_ITS = _runs.run_id == bindparam("its_run")
+_COUNTERS = select(_runs.counters).where(_ITS)
+_SET_COUNTERS = update(tables.runs).where(_ITS).values(counters=bindparam("total"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,9 @@ def begin(conn: Connection, row: StreamRow, lane: str, kind: str, *, holder: Hol
 
 def add_counters(conn: Connection, run_id: int, counters: Counters) -> None:
     """Add a batch's counters to its run's, so that a run whose process dies still shows what it did."""
-    so_far = conn.execute(select(_runs.counters).where(_runs.run_id == run_id)).scalar_one()
+    so_far = conn.execute(_COUNTERS, {"its_run": run_id}).scalar_one()
     total = codec.dump(codec.load_counters(so_far) + counters)
-    conn.execute(update(tables.runs).where(_runs.run_id == run_id).values(counters=total))
+    conn.execute(_SET_COUNTERS, {"its_run": run_id, "total": total})
 
 
 def end(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, text, update
 
 from connector.errors import ConfigError, LeaseLost, StoreError
 from connector.model import LIVE, OpenPull, StreamId, Watermark
 from connector.store import codec, tables
 
 _streams = tables.streams.c
+
+# Understood by every database that a store runs on, where SQLAlchemy has one form for each.
+_SET_OPEN_PULL = text("""
+INSERT INTO lanes (stream_id, lane, open_pull, updated_at) VALUES (:stream_id, :lane, :open_pull, :updated_at)
+ON CONFLICT (stream_id, lane) DO UPDATE SET open_pull = excluded.open_pull, updated_at = excluded.updated_at
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,8 @@ def settled(conn: Connection, stream: StreamId, renamed_from: str | None) -> Str
 
 
 def watermark(conn: Connection, stream_id: int) -> Watermark | None:
-    text = conn.execute(select(_streams.watermark).where(_streams.stream_id == stream_id)).scalar_one()
-    return None if text is None else codec.load_watermark(text)
+    stored = conn.execute(select(_streams.watermark).where(_streams.stream_id == stream_id)).scalar_one()
+    return None if stored is None else codec.load_watermark(stored)
 
 
 def move_watermark(conn: Connection, row: StreamRow, lane: str, to: Watermark, move: WatermarkMove) -> None:
@@ -124,18 +130,19 @@ def move_watermark(conn: Connection, row: StreamRow, lane: str, to: Watermark, m
 
 def open_pull(conn: Connection, stream_id: int, lane: str) -> OpenPull | None:
     lanes = tables.lanes.c
-    text = conn.execute(
+    stored = conn.execute(
         select(lanes.open_pull).where(lanes.stream_id == stream_id, lanes.lane == lane)
     ).scalar_one_or_none()
-    return None if text is None else codec.load_open_pull(text)
+    return None if stored is None else codec.load_open_pull(stored)
 
 
 def set_open_pull(conn: Connection, stream_id: int, lane: str, to: OpenPull | None, now: float) -> None:
-    lanes = tables.lanes
-    conn.execute(delete(lanes).where(lanes.c.stream_id == stream_id, lanes.c.lane == lane))
-    if to is not None:
-        text = codec.dump(to)
-        conn.execute(insert(lanes).values(stream_id=stream_id, lane=lane, open_pull=text, updated_at=now))
+    if to is None:
+        lanes = tables.lanes
+        conn.execute(delete(lanes).where(lanes.c.stream_id == stream_id, lanes.c.lane == lane))
+    else:
+        values = {"stream_id": stream_id, "lane": lane, "open_pull": codec.dump(to), "updated_at": now}
+        conn.execute(_SET_OPEN_PULL, values)
 
 
 def next_read_order(conn: Connection, stream_id: int) -> int:

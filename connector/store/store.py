@@ -115,20 +115,19 @@ class Store:
         with self._owned(run) as (conn, now):
             verdict = ledger.judge(conn, bulk, run, batch)
             late_us = 0
-            if verdict.creates or verdict.updates:
-                changed = changes.changed_rows(verdict, intake.records.height)
-                segment_id = changes.append(conn, run, intake.records, verdict, changed, now=now)
-                bulk.put(conn, ledger.changes_of(batch, changed), segment_id, int(now))
+            if verdict.changed.keys:
+                segment_id = changes.append(conn, run, intake.records, verdict, now)
+                bulk.put(conn, verdict.changed, segment_id, int(now))
                 changes.supersede(conn, verdict.superseded.items())
                 if run.lane == LIVE:  # what a backfill finds is not late, it was never looked for
-                    late_us = lateness.add(conn, run.row.stream_id, intake.records, changed)
+                    late_us = lateness.add(conn, run.row.stream_id, intake.records, verdict.changed.rows)
             quarantine.settle(conn, bulk, run, intake, now)
             streams.set_open_pull(conn, run.row.stream_id, run.lane, intake.open_pull, now)
             if intake.watermark is not None:
                 self._move(conn, run, intake.watermark, "pull", now)
             counters = Counters(
                 read=intake.read,
-                created=len(verdict.creates),
+                created=verdict.creates,
                 updated=len(verdict.updates),
                 unchanged=verdict.unchanged,
                 refused=intake.refused.height,
