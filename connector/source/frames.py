@@ -117,12 +117,19 @@ def _series(wanted: Wanted, values: list[Any]) -> pl.Series:
     dtype = pl.String if wanted.text else DTYPES.get(kind, pl.String)
     try:
         return pl.Series(name, values, dtype, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+    except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError):
         if kind is Kind.INTEGER and not wanted.text:
             return _wide_integers(name, values)
-        if kind in (Kind.TEXT, Kind.OTHER) and any(isinstance(value, bytes) for value in values):
-            return pl.Series(name, [v if v is None or isinstance(v, bytes) else str(v).encode() for v in values])
+        if kind in (Kind.TEXT, Kind.OTHER) and any(isinstance(value, str | bytes) for value in values):
+            return texts(pl.Series(name, [_bytes_of(value) for value in values], pl.Binary))
         return pl.Series(name, [text_of(value) for value in values], pl.String)
+
+
+def _bytes_of(value: object) -> bytes | None:
+    """Return a text's bytes; drivers give one that is not UTF-8 as bytes, or with what is wrong as lone surrogates."""
+    if value is None or isinstance(value, bytes):
+        return value
+    return str(value).encode(errors="surrogateescape")
 
 
 def _wide_integers(name: str, values: list[Any]) -> pl.Series:

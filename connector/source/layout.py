@@ -16,7 +16,6 @@ from connector.source import tenant
 from connector.source.dialect import Capabilities, TableFacts
 from connector.source.frames import Wanted
 from connector.source.keyset import key_columns
-from connector.source.query import parse_query
 from connector.source.select import OneOf, Output, Predicate, Relation, Select, Slot, Table
 from connector.source.window import Window, number, read_stamp, write_stamp
 
@@ -106,6 +105,8 @@ class Layout:
 
 def relation_of(stream: Stream, capabilities: Capabilities) -> Relation:
     if stream.query is not None:
+        from connector.source.query import parse_query  # its parser takes 0.1 s to import, and few streams need it
+
         return parse_query(stream.query, capabilities.sqlglot)
     return Table(tuple((stream.table or "").split(".")))
 
@@ -147,13 +148,7 @@ def resolve(
         return Column(name, column.kind, column.native, nullable, column.padded, column.unit_us)
 
     watermark = _watermark(source_column(stream.watermark_column, WATERMARK), stream, capabilities)
-    key = tuple(source_column(name, f"{KEY}{index}") for index, name in enumerate(stream.key))
-    for column in key:
-        if column.nullable:
-            raise KeyViolation(
-                f"key column {column.name} may be NULL, so rows could be skipped",
-                remedy="Choose columns that are NOT NULL, or set `key: none` to read whole groups of equal watermarks",
-            )
+    key = tuple(_never_null(source_column(name, f"{KEY}{index}")) for index, name in enumerate(stream.key))
     owner = None if stream.tenant is None else source_column(stream.tenant.column, TENANT)
     window = Window(
         watermark,
@@ -179,6 +174,15 @@ def resolve(
         wanted=tuple(wanted[output.alias] for output in outputs),
         copies=tuple(copies.items()),
     )
+
+
+def _never_null(column: Column) -> Column:
+    if column.nullable:
+        raise KeyViolation(
+            f"key column {column.name} may be NULL, so rows could be skipped",
+            remedy="Choose columns that are NOT NULL, or set `key: none` to read whole groups of equal watermarks",
+        )
+    return column
 
 
 def _outputs(stream: Stream) -> tuple[Output, ...]:

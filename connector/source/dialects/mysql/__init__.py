@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,9 +15,10 @@ from connector.config.resolved import Source, Tls
 from connector.errors import ConnectorError, SourceRefused
 from connector.model import Column
 from connector.source.dialect import ORDERED_KINDS, Capabilities, TableFacts
-from connector.source.dialects.mysql import errors, packets, types
+from connector.source.dialects.mysql import errors, types
 from connector.source.dialects.mysql.horizon import MysqlHorizon
 from connector.source.dialects.mysql.render import MysqlGrammar
+from connector.source.frames import Frames, Wanted
 from connector.source.render import Renderer
 from connector.source.select import Select, Statement
 
@@ -36,7 +38,11 @@ class Mysql:
 
     failures = (DBAPIError, pymysql.MySQLError, OSError, RuntimeError)
     horizon = MysqlHorizon()
-    columnar = staticmethod(packets.frames)
+
+    def columnar(self, connection: Connection, statement: Statement, wanted: Sequence[Wanted], size: int) -> Frames:
+        from connector.source.dialects.mysql import packets  # numpy takes 0.1 s to import
+
+        return packets.frames(connection, statement, wanted, size)
 
     def engine(self, source: Source) -> Engine:
         engine = create_engine(
@@ -132,6 +138,16 @@ class Mysql:
         return errors.translate(error)
 
 
+class _Connection(pymysql.Connection):
+    """The driver's connection; once it is lost, nobody looks for the rest of a result on it."""
+
+    def _force_close(self) -> None:
+        super()._force_close()  # type: ignore[misc]  # the stubs leave out what is private
+        result = getattr(self, "_result", None)
+        if result is not None:
+            result.unbuffered_active = False
+
+
 def _connect(source: Source) -> Any:
     limits = source.limits
     arguments: dict[str, Any] = {
@@ -149,19 +165,20 @@ def _connect(source: Source) -> Any:
     }
     connection: Any = _handshake(arguments, source.tls)
     connection._read_timeout = limits.read_timeout_s  # noqa: SLF001 - the driver has one timeout for both
+    connection.encoding = types.lenient_utf8()
     return connection
 
 
 def _handshake(arguments: dict[str, Any], tls: Tls) -> pymysql.Connection[Any]:
     if tls.mode == "prefer":
         try:
-            return pymysql.connect(**arguments, ssl=_tls(tls))
+            return _Connection(**arguments, ssl=_tls(tls))
         except (pymysql.OperationalError, OSError) as error:
             if "SSL" not in str(error):
                 raise
     if tls.mode in ("prefer", "disable"):
-        return pymysql.connect(**arguments, ssl_disabled=True)
-    return pymysql.connect(**arguments, ssl=_tls(tls))
+        return _Connection(**arguments, ssl_disabled=True)
+    return _Connection(**arguments, ssl=_tls(tls))
 
 
 def _tls(tls: Tls) -> ssl.SSLContext:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+from functools import cache
 from typing import Any
 
 from pymysql.constants import FIELD_TYPE, FLAG
@@ -54,7 +56,21 @@ def conversions() -> dict[Any, Any]:
     """
     decoders: dict[Any, Any] = dict.fromkeys(INTEGERS - {FIELD_TYPE.BIT}, int)
     decoders |= {FIELD_TYPE.FLOAT: float, FIELD_TYPE.DOUBLE: float, FIELD_TYPE.BIT: bits}
+    decoders |= {FIELD_TYPE.GEOMETRY: bytes.hex}
     return {**encoders, **decoders}
+
+
+@cache
+def lenient_utf8() -> str:
+    """Return an encoding for the driver whose decoder raises nothing: what is not UTF-8 becomes lone surrogates.
+
+    The server takes encoded surrogates for UTF-8, and the driver would give up its connection over the first one.
+    """
+    found = codecs.CodecInfo(
+        codecs.utf_8_encode, lambda data, _="": codecs.utf_8_decode(data, "surrogateescape", True), name="lenient_utf8"
+    )
+    codecs.register(lambda name: found if name == found.name else None)
+    return found.name
 
 
 def columns(cursor: Any) -> tuple[Column, ...]:

@@ -8,7 +8,7 @@ one such value would stop its whole table. Who holds such texts, by `server_enco
 | SQL_ASCII | anything: nobody ever looked at them | as they are stored; most are UTF-8 |
 | one byte, with gaps (WIN1252) | bytes that stand for no character | as they are stored, and are decoded here |
 | one byte, without gaps (LATIN1) | nothing | as UTF-8 |
-| UTF8 | only `"char"` columns, before version 16 | as UTF-8 |
+| UTF8 | only `"char"` columns of older servers | as UTF-8 |
 | several bytes (EUC_JP) | some characters; one ends the statement | as UTF-8 |
 
 A text that can't be decoded arrives as bytes that are not UTF-8 either: the core refuses its row and no other. The
