@@ -10,7 +10,7 @@ from pathlib import Path
 from connector import registry
 from connector.config.load import load
 from connector.config.resolved import Client, Config, Source, Stream
-from connector.core.entity import Entity
+from connector.core.entity import Entity, FieldType
 from connector.errors import ConfigError
 from connector.model import LIVE, RunResult, StreamId
 from connector.runs.job import Job, Tick
@@ -28,7 +28,11 @@ def load_config(path: Path) -> Config:
         name: tuple(field.name for field in entity.fields if field.required)
         for name, entity in registry.ENTITIES.items()
     }
-    return load(path, engines=tuple(registry.DIALECTS), entities=required, aliases=registry.ALIASES)
+    dates = {
+        name: tuple(field.name for field in entity.fields if field.type in (FieldType.DATE, FieldType.TIMESTAMP))
+        for name, entity in registry.ENTITIES.items()
+    }
+    return load(path, engines=tuple(registry.DIALECTS), entities=required, aliases=registry.ALIASES, dates=dates)
 
 
 class Sources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -63,6 +64,18 @@ class Column:
     nullable: bool | None = None
     padded: bool = False
     unit_us: int = 1
+
+
+Policy: TypeAlias = Literal["refuse", "null", "text"]
+"""What becomes of a value that its field can't hold; `core/policies.py` says what each means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of one field: for dates with a part that is zero, and for everything else that it can't hold."""
+
+    zero_dates: Policy = "refuse"
+    invalid: Policy = "refuse"
 
 
 class Level(StrEnum):

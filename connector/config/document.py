@@ -7,7 +7,7 @@ Scalars follow YAML 1.2's reading, without its octal and hexadecimal numbers: on
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,16 @@ class DocumentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's values, the line of each, and the keys that stand in it twice with the line of the first."""
+    """A file's values, the line of each, and the keys that stand in it twice with the line of the first.
+
+    `nulls` are the places where null is written out, and not just left empty.
+    """
 
     file: Path
     data: Any = field(repr=False)  # may hold passwords
     lines: Mapping[Where, int] = field(repr=False, default_factory=dict)
     twice: Mapping[Where, int] = field(repr=False, default_factory=dict)
+    nulls: Collection[Where] = field(repr=False, default=())
 
     def line(self, where: Where) -> int:
         """Return the line of the value, or of the nearest one around it."""
@@ -69,7 +73,7 @@ def read(file: Path) -> Document:
         raise DocumentError(1, "is not YAML: it holds a character that YAML does not allow") from None
     except RecursionError:
         raise DocumentError(1, "is nested too deeply") from None
-    return Document(file, data, walk.lines, walk.twice)
+    return Document(file, data, walk.lines, walk.twice, walk.nulls)
 
 
 def _text(file: Path) -> str:
@@ -109,6 +113,7 @@ class _Walk:
     def __init__(self, loader: _Loader) -> None:
         self.lines: dict[Where, int] = {}
         self.twice: dict[Where, int] = {}
+        self.nulls: set[Where] = set()
         self._loader = loader
         self._above: set[int] = set()
         self._flat: set[int] = set()
@@ -128,7 +133,10 @@ class _Walk:
                 return self._mapping(node, where)
             if isinstance(node, yaml.SequenceNode):
                 return [self._item(child, (*where, n)) for n, child in enumerate(node.value)]
-            return self._scalar(node)
+            value = self._scalar(node)
+            if value is None and node.value:
+                self.nulls.add(where)
+            return value
         finally:
             self._above.discard(id(node))
 

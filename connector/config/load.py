@@ -36,14 +36,15 @@ def load(
     engines: Collection[str],
     entities: Mapping[str, Collection[str]],
     aliases: Mapping[str, str] | None = None,
+    dates: Mapping[str, Collection[str]] | None = None,
 ) -> Config:
     """Load connector.yaml (or the one in a folder) and its clients' files; raise ConfigProblems with every problem.
 
     `engines` are the engines that can be configured and `aliases` other names for them; `entities` maps each entity
-    to the fields it requires.
+    to the fields it requires, `dates` to those that are dates or timestamps.
     """
     main = resolve.absolute(path / CONNECTOR_FILE if path.is_dir() else path, Path.cwd())
-    known = Known(engines, entities, aliases or {})
+    known = Known(engines, entities, aliases or {}, dates or {})
     connector = _read(main, main.parent, ConnectorFile)
     clients = [_read(file, main.parent, ClientFile) for file in _client_files(main, connector)]
     if connector.content is not None:

@@ -24,6 +24,7 @@ from connector.config.resolved import (
 from connector.config.schema import (
     ClientFile,
     ConnectorFile,
+    FieldSection,
     ScheduleSection,
     Section,
     SourceSection,
@@ -72,9 +73,7 @@ def daemon_settings(file: ConnectorFile) -> DaemonSettings:
 def client(file: ClientFile, outer: StreamOptions, folder: Path, aliases: Mapping[str, str]) -> Client:
     """Return one client; `outer` are connector.yaml's defaults."""
     source = _source(file.source, outer, folder, aliases)
-    levels = (outer, StreamOptions(time_zone=source.time_zone), file.defaults)
-    if file.source.time_zone is None:
-        levels = (outer, file.defaults, StreamOptions())
+    levels = (outer, StreamOptions(time_zone=file.source.time_zone, region=file.region), file.defaults)
     streams = [_stream(file, name, stream, (*levels, stream)) for name, stream in file.streams.items()]
     return Client(file.client, source, tuple(streams))
 
@@ -94,6 +93,7 @@ def _source(section: SourceSection, outer: StreamOptions, folder: Path, aliases:
         time_zone=section.time_zone or outer.time_zone or "UTC",
         tls=_tls(section, folder),
         limits=_limits(section),
+        reader=section.reader,
     )
 
 
@@ -139,7 +139,7 @@ def _stream(file: ClientFile, name: str, section: StreamSection, levels: tuple[S
 
 def _fields(section: StreamSection) -> dict[str, Field]:
     return {
-        name: Field(column=source) if isinstance(source, str) else Field(sql=source.sql)
+        name: Field(source) if isinstance(source, str) else Field(**_given(source, *FieldSection.model_fields))
         for name, source in (section.fields or {}).items()
     }
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from connector.model import StreamId
+from connector.model import Policies, Policy, StreamId
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a field's value comes from: a column of the source, or an SQL expression over its columns."""
+    """Where a field's value comes from: a column of the source, or an SQL expression over its columns.
+
+    A policy of its own stands in for the stream's.
+    """
 
     column: str | None = None
     sql: str | None = None
+    zero_dates: Policy | None = None
+    invalid: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class Stream:
     region: str | None = None  # ISO 3166: where phones without a country calling code are
     start: str | int | None = None  # None, "beginning", "now", or a value
     null_watermarks: Literal["read", "skip", "refuse"] = "read"
+    zero_dates: Policy = "refuse"
+    invalid: Policy = "refuse"
     batch_size: int = 10_000
     look_back_s: float = 900.0
     look_back_ids: int = 10_000
@@ -102,6 +109,11 @@ class Stream:
     retries: int = 3
     schedule: Schedule = Schedule(every_s=21_600.0)
     renamed_from: str | None = None
+
+    def policies(self, field: str) -> Policies:
+        """Return what becomes of values that a field can't hold."""
+        own = self.fields.get(field, Field())
+        return Policies(own.zero_dates or self.zero_dates, own.invalid or self.invalid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from connector.config.resolved import Limits
 from connector.config.schema import (
     ClientFile,
     ConnectorFile,
+    FieldSection,
     ScheduleSection,
     SourceSection,
     StreamSection,
@@ -24,11 +25,15 @@ _GIVE_TENANT = "give tenant: {column: ..., value: ...}, or tenant: none when no 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the registry offers: engines, other names for them, and each entity with the fields it requires."""
+    """What the registry offers: engines, other names for them, and each entity with the fields it requires.
+
+    `dates` are an entity's fields of dates and timestamps.
+    """
 
     engines: Collection[str]
     entities: Mapping[str, Collection[str]]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def check_connector(file: ConnectorFile, report: FileReport) -> None:
@@ -46,6 +51,7 @@ def check_client(file: ClientFile, known: Known, report: FileReport) -> None:
     for name, stream in file.streams.items():
         where: Where = ("streams", name)
         _check_reading(stream, report, where)
+        _check_fields(stream, known, report, (*where, "fields"))
         _check_entity(stream, known, report, where)
         if file.tenant is not None or any_tenant:
             _check_tenant(file, stream, report, where)
@@ -120,6 +126,22 @@ def _check_reading(stream: StreamSection, report: FileReport, where: Where) -> N
         report.add(where, "needs a table or a query", touches=(table, query))
     if stream.table is not None and stream.fields is None:
         report.add(where, "needs fields: which column of the table becomes which field", touches=(fields,))
+
+
+def _check_fields(stream: StreamSection, known: Known, report: FileReport, where: Where) -> None:
+    dates = known.dates.get(stream.entity)
+    for name, source in (stream.fields or {}).items():
+        if not isinstance(source, FieldSection):
+            continue
+        at = (*where, name)
+        misspelt = any(bad[: len(at)] == at for bad in report.mended)
+        if source.column is None and source.sql is None and not misspelt:
+            report.add(at, "needs a column, or an sql expression")
+        if source.column is not None and source.sql is not None:
+            report.add((*at, "sql"), "stands beside column; a field is one or the other")
+        if source.zero_dates is not None and dates is not None and name not in dates:
+            what = f"is for dates and timestamps only; {stream.entity} has {', '.join(dates) or 'none'}"
+            report.add((*at, "zero_dates"), what, touches=((*where[:-1], "entity"),))
 
 
 def _check_entity(stream: StreamSection, known: Known, report: FileReport, where: Where) -> None:

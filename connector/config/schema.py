@@ -11,63 +11,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from connector.config import values
-from connector.config.duration import DURATION_PATTERN, SIZE_PATTERN
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-FIELD_PATTERN = r"^[^_\s]"  # names that begin with _ are the connector's own columns
-
-# A limit stands before the function that reads the value: after it, pydantic leaves it out of the JSON Schema.
-Text = Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64), BeforeValidator(values.text)]
-FieldName = Annotated[str, Field(pattern=FIELD_PATTERN, max_length=128)]
-Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(values.number)]
-WHOLE = BeforeValidator(values.whole)
-TimeZone = Annotated[str, BeforeValidator(values.time_zone)]
-Cron = Annotated[str, BeforeValidator(values.cron)]
-Duration = Annotated[
-    float,
-    PlainValidator(values.duration),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"type": "number", "minimum": 0}]}),
-]
-Size = Annotated[
-    int,
-    PlainValidator(values.size),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]}),
-]
-TenantValue = Annotated[
-    str | int | bool,
-    PlainValidator(values.tenant_value),  # a union would be free to turn 42 into "42"
-    WithJsonSchema({"type": ["string", "integer", "boolean"], "minLength": 1}),
-]
-StartValue = Annotated[
-    str | int,
-    PlainValidator(values.start),
-    WithJsonSchema({"anyOf": [{"enum": ["beginning", "now"]}, {"type": ["string", "integer"]}]}),
-]
-KeyColumns = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(values.key_columns),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
-            ]
-        }
-    ),
-]
+from connector.config.scalars import (
+    WHOLE,
+    Cron,
+    Duration,
+    FieldName,
+    KeyColumns,
+    Name,
+    Policy,
+    Region,
+    Share,
+    Size,
+    StartValue,
+    TenantValue,
+    Text,
+    TimeZone,
+)
 
 
 class Section(BaseModel):
@@ -79,18 +41,32 @@ class Section(BaseModel):
         return [(None, sorted(self.model_fields_set))]
 
 
-class ExpressionSection(Section):
-    """An SQL expression over the columns of the table or query."""
+class FieldSection(Section):
+    """A column or an SQL expression over columns, and what becomes of values that the field can't hold."""
 
-    sql: Text = Field(description="SQL expression in the words of the source's engine.", examples=["upper(code)"])
+    column: Text | None = Field(
+        default=None, description="Column of the table or query. Either this or sql.", examples=["b_date"]
+    )
+    sql: Text | None = Field(
+        default=None,
+        description="SQL expression in the words of the source's engine. Either this or column.",
+        examples=["upper(code)"],
+    )
+    zero_dates: Policy | None = Field(
+        default=None,
+        description="The stream's zero_dates, for this field of dates or timestamps. Default: the stream's.",
+    )
+    invalid: Policy | None = Field(
+        default=None, description="The stream's invalid, for this field. Default: the stream's."
+    )
 
 
 FieldSource = Annotated[
-    Annotated[Text, Tag("<column>")] | Annotated[ExpressionSection, Tag("<expression>")],
+    Annotated[Text, Tag("<column>")] | Annotated[FieldSection, Tag("<section>")],
     Discriminator(
         values.field_kind,
         custom_error_type="field_source",
-        custom_error_message='must be a column name or {sql: "expression"}',
+        custom_error_message='must be a column name, {column: ...} or {sql: "expression"}',
     ),
 ]
 
@@ -175,6 +151,16 @@ class StreamOptions(Section):
     null_watermarks: Literal["read", "skip", "refuse"] | None = Field(
         default=None, description="What to do with rows whose watermark column is NULL. Default: read."
     )
+    zero_dates: Policy | None = Field(
+        default=None,
+        description="What becomes of dates and timestamps whose year, month or day is zero: refuse the row, make the "
+        "field null (with or without quotes), or null and the source's text as custom.<field>. Default: refuse.",
+    )
+    invalid: Policy | None = Field(
+        default=None,
+        description="The same for every other value that its field's type can't hold, such as infinity or NaN, and "
+        "for text that is not UTF-8, which text refuses. Default: refuse.",
+    )
     start: StartValue | None = Field(
         default=None,
         description="Where a new stream starts: beginning, now, or a value of the watermark column. "
@@ -187,6 +173,11 @@ class StreamOptions(Section):
     )
     time_zone: TimeZone | None = Field(
         default=None, description="Time zone that timestamps without one mean. Default: the source's."
+    )
+    region: Region | None = Field(
+        default=None,
+        description="Country whose phones are written without a calling code (two letters, ISO 3166). Without one "
+        "they keep their digits. Default: the client's.",
     )
     schedule: ScheduleSection | None = Field(default=None, description="When to pull.")
 
@@ -222,7 +213,7 @@ class StreamSection(StreamOptions):
     )
     fields: Annotated[Mapping[FieldName, FieldSource], Field(min_length=1)] | None = Field(
         default=None,
-        description="Field of the record: column, or {sql: expression}. "
+        description="Field of the record: column, or {sql: expression}; {column: ...} where policies follow. "
         "A query may do without: its column names are the fields.",
         examples=[{"local_id": "customer_id"}],
     )
@@ -294,6 +285,11 @@ class SourceSection(Section):
         description="true for a replica that can't be recognised as one: it does not show the writers that are still "
         "at work on its primary. Default: false.",
     )
+    reader: Literal["columnar", "plain"] = Field(
+        default="columnar",
+        description="columnar reads as fast as the engine gives; plain goes through the driver row by row, for a "
+        "server that only speaks nearly like its engine. Both deliver the same values. Default: columnar.",
+    )
     tls: TlsSection = Field(default=TlsSection(), description="Encryption of the connection.")
     limits: LimitsSection = Field(default=LimitsSection(), description="What the client's database is asked to bear.")
 
@@ -302,6 +298,11 @@ class ClientFile(Section):
     """One client: its database, which rows are its own, and what to pull."""
 
     client: Name = Field(description="The client's name, used in commands, logs and records.", examples=["acme"])
+    region: Region | None = Field(
+        default=None,
+        description="Country whose phones this client writes without a calling code (two letters, ISO 3166).",
+        examples=["UA"],
+    )
     source: SourceSection = Field(description="The client's database and the read-only login.")
     tenant: TenantChoice | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -71,7 +71,7 @@ def shaped(data: Any, shape: type[S], report: FileReport) -> S | None:
     if not isinstance(data, dict):
         report.add((), "must be a mapping of keys to values" if data is not None else "is empty")
         return None
-    _drop_nulls(data, report, ())
+    _drop_nulls(data, report, (), shape)
     for attempt in range(PASSES):
         try:
             return shape.model_validate(data)
@@ -91,7 +91,7 @@ def _where(detail: ErrorDetails) -> Where:
     return tuple(part for part in detail["loc"] if not (isinstance(part, str) and part in _MARKS))
 
 
-_MARKS = {"<column>", "<expression>", "<word>", "<filter>", "[key]"}
+_MARKS = {"<column>", "<section>", "<word>", "<filter>", "[key]"}
 
 
 def _explained(detail: ErrorDetails, where: Where, shape: type[Section]) -> tuple[str, str]:
@@ -112,18 +112,36 @@ def _explained(detail: ErrorDetails, where: Where, shape: type[Section]) -> tupl
     return message, ""
 
 
-def _drop_nulls(value: Any, report: FileReport, where: Where) -> None:
-    """Report keys without a value: `tenant:` with its lines commented out must not pass for a choice."""
+def _drop_nulls(value: Any, report: FileReport, where: Where, shape: type[Section]) -> None:
+    """Report keys without a value: `tenant:` with its lines commented out must not pass for a choice.
+
+    Where "null" is a choice and stands there without quotes, it is that.
+    """
     parts = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for part in parts:
         inner = value[part]
         if inner is not None:
-            _drop_nulls(inner, report, (*where, part))
+            _drop_nulls(inner, report, (*where, part), shape)
+            continue
+        if (*where, part) in report.document.nulls and _takes_null(shape, (*where, part)):
+            value[part] = "null"
             continue
         report.add((*where, part), "has no value; give one or remove the line")
         report.mended.add((*where, part))
         if isinstance(value, dict):
             del value[part]
+
+
+def _takes_null(shape: type[Section], where: Where) -> bool:
+    """Say whether "null" is one of the words that a key takes."""
+    section = _section_at(shape, where[:-1])
+    known = section.model_fields.get(str(where[-1])) if section else None
+    return known is not None and "null" in _words(known.annotation)
+
+
+def _words(annotation: Any) -> set[Any]:
+    inner = get_args(annotation)
+    return set(inner) if get_origin(annotation) is Literal else set().union(*map(_words, inner))
 
 
 def _mend(data: Any, where: Where, shape: type[Section]) -> None:

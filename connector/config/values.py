@@ -101,9 +101,17 @@ def time_zone(written: object) -> str:
     raise _error("must be the name of a time zone, such as Europe/Kyiv")
 
 
+def region(written: object) -> str:
+    from phonenumbers import SUPPORTED_REGIONS
+
+    if isinstance(written, str) and written in SUPPORTED_REGIONS:
+        return written
+    raise _error("must be a country's two letters (ISO 3166), such as UA", _likely_region(str(written).strip()))
+
+
 def field_kind(written: object) -> str | None:
     if isinstance(written, Mapping):
-        return "<expression>"
+        return "<section>"
     return "<column>" if isinstance(written, str | int | bool | float) else None
 
 
@@ -118,6 +126,17 @@ def _zones() -> dict[str, str]:
     """Return every zone's name by itself and by its city, which is what people remember."""
     names = sorted(zoneinfo.available_timezones())
     return {name.rpartition("/")[2]: name for name in names} | {name: name for name in names}
+
+
+def _likely_region(written: str) -> str:
+    """Return the region meant by small letters, the European Union's own codes, or one country's calling code."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS
+
+    known = {str(code): regions[0] for code, regions in COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) == 1}
+    known |= {"UK": "GB", "EL": "GR"}
+    word = written.removeprefix("+").upper()
+    likely = known.get(word, word)
+    return likely if likely in SUPPORTED_REGIONS else ""
 
 
 def _likely_zone(written: str) -> str:

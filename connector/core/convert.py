@@ -10,9 +10,12 @@
 | boolean | true/false, t/f, yes/no, y/n, on/off, 1/0 | booleans, the numbers 1 and 0 | `not_a_boolean` |
 | json | what parses, at most 127 levels deep | numbers, booleans | `not_json` |
 
-A timestamp finer than microseconds is refused as `finer_than_microseconds`. As text, numbers are plain decimals
-(`core/numbers.py`), booleans `true` and `false`, bytes hex, and times as the database writes them, without zeros at the
-end of the fraction.
+A timestamp finer than microseconds is refused as `finer_than_microseconds`, and a date with a zero for its year, month
+or day as `zero_date`, with a time or without. What is done instead of refusing, `core/policies.py` says. As text,
+numbers are plain decimals (`core/numbers.py`), booleans `true` and `false`, bytes hex, and times as the database writes
+them, without zeros at the end of the fraction.
+
+A value of another type than bytes that is not UTF-8 is refused as `not_utf8`, whatever its field (`core/decode.py`).
 
 An empty text is null for every type. References (identities, the record's own or a parent's) keep blanks, because two
 keys may differ in nothing else; only a fixed-length column's trailing blanks go.
@@ -26,21 +29,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from connector.core import numbers, times
-from connector.core.entity import FieldType
+from connector.core.entity import Exact, FieldType, Normaliser
+from connector.core.policies import ZERO_DATE
 from connector.model import Column, Kind
 
 _BOOLEANS: dict[str, bool] = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Exact:
-    """Exact values, and for each the rule that its source broke, or null."""
-
-    values: pl.Series
-    rules: pl.Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +61,26 @@ class Conversion:
             return Exact(read.values.to_frame("value").select(step(pl.col("value"))).to_series(), read.rules)
 
         return Conversion(step(self.plain), and_then)
+
+    def normalised(self, by: Normaliser) -> Conversion:
+        """Return the conversion followed by a normaliser, which is as unsure as its plain expression."""
+        normalise = by.exact
+        if normalise is None:
+            return self.then(by.plain)
+
+        def exact(given: pl.Series) -> Exact:
+            read = self.exactly(given)
+            at = read.values.is_not_null().arg_true()
+            spelt = normalise(read.values.gather(at))
+            return Exact(read.values.scatter(at, spelt.values), read.rules.scatter(at, spelt.rules))
+
+        return Conversion(by.plain(self.plain), exact)
+
+    def exactly(self, given: pl.Series) -> Exact:
+        """Convert values of the source's column, each for sure."""
+        if self.exact is not None:
+            return self.exact(given)
+        return Exact(given.to_frame().select(self.plain).to_series(), _no_rules(given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,11 @@ def keep(source: Source) -> Conversion:
         return Conversion(source.expr)
     if source.dtype.is_integer():
         return Conversion(source.expr.cast(pl.Int64))
+    return keep_text(source)
+
+
+def keep_text(source: Source) -> Conversion:
+    """Return a column's own text as a custom attribute, blanks and all."""
     return as_text(source).then(_unpadded) if source.column.padded else as_text(source)
 
 
@@ -124,7 +145,7 @@ def as_text(source: Source) -> Conversion:
         if kind in (Kind.DECIMAL, Kind.FLOAT):
             return _number_text(column)
         if kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
-            return Conversion(times.timestamp_text(column, instant=source.instant))
+            return _instant_text(column) if source.instant else Conversion(times.timestamp_text(column, instant=False))
         return Conversion(column)
     if dtype.is_float() or dtype.is_decimal():
         return _number_text(column.cast(pl.String))
@@ -147,6 +168,14 @@ def _number_text(text: pl.Expr) -> Conversion:
     return Conversion(numbers.plain_decimal(text), exact)
 
 
+def _instant_text(text: pl.Expr) -> Conversion:
+    def exact(given: pl.Series) -> Exact:
+        texts = given.to_frame("text").select(times.timestamp_text(pl.col("text"), instant=True)).to_series()
+        return Exact(texts, _no_rules(given))
+
+    return Conversion(times.plain_instant_text(text), exact)
+
+
 def _unpadded(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars_end(" ")
 
@@ -157,7 +186,8 @@ def _to_text(source: Source, *, reference: bool) -> Conversion:
         text = text.then(lambda value: value.str.strip_chars())
     elif source.column.padded:
         text = text.then(_unpadded)
-    return text.then(lambda value: pl.when(value.str.len_bytes() > 0).then(value))
+    # Not when/then, which would convert the value twice.
+    return text.then(lambda value: value.replace("", None))
 
 
 def _no_rules(given: pl.Series) -> pl.Series:
@@ -173,6 +203,13 @@ def _judged(given: pl.Series, values: pl.Series, rule: str, too_fine: pl.Series 
     if too_fine is not None:
         rules = rules.set(too_fine, "finer_than_microseconds")
     return Exact(values, rules)
+
+
+def _judged_date(given: pl.Series, values: pl.Series, rule: str, too_fine: pl.Series | None = None) -> Exact:
+    read = _judged(given, values, rule, too_fine)
+    if given.dtype != pl.String:
+        return read
+    return Exact(read.values, read.rules.set(times.zero_dates(given), ZERO_DATE))
 
 
 def _refused(dtype: pl.DataType, rule: str) -> Conversion:
@@ -192,7 +229,7 @@ def _to_timestamp(source: Source, zone: str) -> Conversion:
             values, too_fine = times.exact_midnight(given, zone), None
         else:
             values, too_fine = times.exact_timestamp(given, zone, instant=instant)
-        return _judged(given, values, "not_a_timestamp", too_fine)
+        return _judged_date(given, values, "not_a_timestamp", too_fine)
 
     if isinstance(dtype, pl.Datetime):
         return Conversion(times.plain_typed_timestamp(column, dtype, zone, instant=instant), exact)
@@ -211,7 +248,7 @@ def _to_date(source: Source, zone: str) -> Conversion:
             values = times.exact_date(given, zone, instant=instant)
         else:  # the plain expression knows for sure
             values = pl.repeat(None, given.len(), dtype=pl.Date, eager=True)
-        return _judged(given, values, "not_a_date")
+        return _judged_date(given, values, "not_a_date")
 
     if isinstance(dtype, pl.Datetime):
         return Conversion(times.typed_date(column, dtype, zone, instant=instant), exact)

@@ -26,10 +26,35 @@ class FieldType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a check may know besides the value: the stream's time zone and the latest year on Earth now."""
+    """What a rule may know besides the value: the stream's time zone, the latest year on Earth now, and the region.
+
+    `region` (ISO 3166, two letters) is where phones without a country calling code are; None when that isn't known.
+    """
 
     time_zone: str
     this_year: int
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Exact values, and for each the rule that its source broke, or null."""
+
+    values: pl.Series
+    rules: pl.Series
+
+
+@dataclass(frozen=True, slots=True)
+class Normaliser:
+    """How a converted value becomes the field's one spelling.
+
+    `plain` is cheap, and null for whatever it isn't sure of. `exact` is called with the values where plain is null,
+    and knows for sure; only it may refuse. Without it plain knows for sure, and its null is the value.
+    Both are pure: what a value becomes depends on nothing but the value, the context, and the version of a library.
+    """
+
+    plain: Callable[[pl.Expr], pl.Expr]
+    exact: Callable[[pl.Series], Exact] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +70,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class EntityField:
-    """Declare one field. `normalise` works on the converted value and may turn it to null, but never refuses."""
+    """Declare one field. `normalise` works on the converted value, `checks` on what it came to."""
 
     name: str
     type: FieldType = FieldType.TEXT
     required: bool = False
-    normalise: Callable[[pl.Expr], pl.Expr] | None = None
+    normalise: Callable[[Context], Normaliser] | None = None
     checks: tuple[Check, ...] = ()
 
 

@@ -16,6 +16,7 @@ The ledger keeps these for years: change nothing here without raising `NORMALISE
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import polars as pl
@@ -25,20 +26,32 @@ _NEXT = "\x1f"
 _NULL = "\x1e"
 
 
+@dataclass(frozen=True, slots=True)
+class _Canonical:
+    """The canonical text of records of one schema, and which of them need its longer form.
+
+    `joined_unsafe` asks a whole batch at once, every column's texts joined to one: half the cost of asking each row.
+    """
+
+    short: pl.Expr
+    joined_unsafe: tuple[pl.Expr, ...]
+    unsafe: pl.Expr
+    long: pl.Expr
+
+
 def fingerprint(records: pl.DataFrame) -> pl.Series:
     """Return the 16-byte fingerprint of every row, as Binary."""
-    short, unsafe, long = _texts(tuple(records.schema.items()))
-    texts = records.select(short)["text"]
-    if unsafe is not None:
-        rows = records.select(unsafe)["unsafe"].arg_true()
-        if rows.len():
-            texts = texts.scatter(rows, records[rows].select(long)["text"])
+    canonical = _canonical(tuple(records.schema.items()))
+    texts = records.select(canonical.short).to_series()
+    if any(records.select(canonical.joined_unsafe).row(0)):
+        rows = records.select(canonical.unsafe).to_series().arg_true()
+        texts = texts.scatter(rows, records[rows].select(canonical.long).to_series())
     digests = list(map(xxhash.xxh3_128_digest, texts.to_list()))
     return pl.Series("_fingerprint", digests, dtype=pl.Binary)
 
 
 @lru_cache(maxsize=256)
-def _texts(schema: tuple[tuple[str, pl.DataType], ...]) -> tuple[pl.Expr, pl.Expr | None, pl.Expr]:
+def _canonical(schema: tuple[tuple[str, pl.DataType], ...]) -> _Canonical:
     fields = sorted(schema, key=lambda field: field[0])
     names = "".join(f"{len(name)}:{name}" for name, _ in fields)
     header = pl.lit(xxhash.xxh3_128_hexdigest(names.encode()))
@@ -47,8 +60,13 @@ def _texts(schema: tuple[tuple[str, pl.DataType], ...]) -> tuple[pl.Expr, pl.Exp
     lengthy = [pl.concat_str(cell.str.len_bytes().cast(pl.String), pl.lit(":"), cell).fill_null("n") for cell in cells]
     long = pl.concat_str([header, pl.lit(_NULL), *lengthy])
     free = [pl.col(name) for name, dtype in fields if dtype == pl.String]
-    unsafe = pl.concat_str(free, ignore_nulls=True).str.contains(f"[{_NULL}{_NEXT}]").alias("unsafe") if free else None
-    return short.cast(pl.Binary).alias("text"), unsafe, long.cast(pl.Binary).alias("text")
+    separator = f"[{_NULL}{_NEXT}]"
+    return _Canonical(
+        short.cast(pl.Binary).alias("text"),
+        tuple(column.str.join("").str.contains(separator) for column in free) or (pl.lit(False),),
+        pl.any_horizontal(pl.lit(False), *(column.str.contains(separator) for column in free)),
+        long.cast(pl.Binary).alias("text"),
+    )
 
 
 def _cell(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -12,7 +13,7 @@ from connector.core.entity import Context, Entity
 from connector.core.fingerprint import fingerprint
 from connector.core.validate import NORMALISER, Judged, Plan, plan
 from connector.errors import KeyViolation, StreamStopped, named
-from connector.model import Batch, Counters, OpenPull, StreamId, Watermark
+from connector.model import Batch, Counters, OpenPull, Policies, StreamId, Watermark
 from connector.store.intake import FIELD, FINGERPRINT, KEY, LATE, ROW, ROW_KEY, RULE, Intake, nothing_refused
 
 RunT_contra = TypeVar("RunT_contra", contravariant=True)
@@ -35,8 +36,9 @@ class IntakeStore(Protocol[RunT_contra]):
 class Feed:
     """What the core has to know about a stream.
 
-    `time_zone` is what naive timestamps mean. `key` names the source's key columns; empty means that the rows have
-    no key and come in whole tie groups. More than `max_rejected`, a share of the pull's rows, refused stops the stream.
+    `time_zone` is what naive timestamps mean, `region` where phones without a calling code are. `key` names the
+    source's key columns; empty means that the rows have no key and come in whole tie groups. More than `max_rejected`,
+    a share of the pull's rows, refused stops the stream. `policies`, by field, are those that don't refuse everything.
     """
 
     stream: StreamId
@@ -44,6 +46,8 @@ class Feed:
     time_zone: str = "UTC"
     key: tuple[str, ...] = ()
     max_rejected: float = 1.0
+    region: str | None = None
+    policies: Mapping[str, Policies] = field(default_factory=dict)
 
     @property
     def rules(self) -> int:
@@ -72,8 +76,10 @@ def ingest(  # noqa: PLR0917 - in the order that things travel, the same at ever
     `batch.rows` has one column for each of `batch.columns`, named after the entity's field that it feeds; a name that
     the entity doesn't have becomes a custom attribute. Besides them it has `_key`, the source's own key as text
     (null without one), and for streams without a key `_watermark`. Values are either what the database writes as
-    text, or typed columns; a record is the same from both. Readers give years outside 0001 to 9999 as text. `_late` may
-    say how far below the mark of the pull before each row lay (Int64, microseconds); it becomes part of no record.
+    text, or typed columns; a record is the same from both. Readers give years outside 0001 to 9999 as text, and texts
+    as bytes where one of the batch is not UTF-8: that row is refused, and all others are as if it weren't there.
+    `_late` may say how far below the mark of the pull before each row lay (Int64, microseconds); it becomes part of no
+    record.
 
     A row that breaks a rule is refused with its reason and stops nothing, until there are too many. The store decides
     what is new, different or known. A batch may be given again: what was taken already is counted as unchanged.
@@ -119,10 +125,10 @@ def _stop_when_bad(feed: Feed, so_far: Counters, read: int, reasons: pl.DataFram
 
 def _plan(feed: Feed, batch: Batch, now: datetime) -> Plan:
     # A year has begun once it has begun anywhere: the source's zone may be configured wrongly, or not at all.
-    context = Context(feed.time_zone, (now + _TO_THE_LATEST_ZONE).year)
+    context = Context(feed.time_zone, (now + _TO_THE_LATEST_ZONE).year, feed.region)
     schema = tuple((name, batch.rows.schema[name]) for name in batch.columns)
     with named(str(feed.stream)):
-        return plan(feed.entity, context, tuple(batch.columns.items()), schema)
+        return plan(feed.entity, context, tuple(batch.columns.items()), schema, tuple(feed.policies.items()))
 
 
 def _row_keys(feed: Feed, batch: Batch, judging: Plan) -> pl.Series:
@@ -148,15 +154,16 @@ def _row_keys(feed: Feed, batch: Batch, judging: Plan) -> pl.Series:
 
 
 def _records(feed: Feed, batch: Batch, judged: Judged, row_keys: pl.Series) -> pl.DataFrame:
-    taken = ~judged.refused
-    records = judged.records.filter(taken)
+    records, rows, keys = judged.records, batch.rows, row_keys
+    if judged.reasons.height:
+        taken = ~judged.refused
+        records, rows, keys = records.filter(taken), rows.filter(taken), keys.filter(taken)
     prints = fingerprint(records)
-    keys = row_keys.filter(taken)
     if feed.entity.identity:
         identities = records.select(_identity(feed.entity.identity))[KEY]
     else:
-        identities = _own_names(feed, batch.rows.filter(taken), prints, keys)
-    late = [batch.rows[LATE].filter(taken)] if LATE in batch.rows.columns else []
+        identities = _own_names(feed, rows, prints, keys)
+    late = [rows[LATE]] if LATE in rows.columns else []
     records = records.select(identities.alias(KEY), prints.alias(FINGERPRINT), keys.alias(ROW_KEY), *late, pl.all())
     if identities.n_unique() == identities.len():
         return records

@@ -12,7 +12,7 @@ from connector import clock
 from connector.config.resolved import Stream
 from connector.core.entity import Entity
 from connector.errors import ConnectorError
-from connector.model import Kind
+from connector.model import Kind, Policies
 from connector.runs.lanes import ROWS_WITHOUT_START
 from connector.runs.promise import sentence, span
 from connector.source import doctor
@@ -69,6 +69,7 @@ def _look(stream: Stream, entity: Entity, session: Session) -> list[Finding]:
     findings = [Finding(name, Grade.OK, f"{kind} {relation}: {columns}" if kind != "query" else f"query: {columns}")]
     findings += [Finding(name, *finding) for finding in (*_key(stream, layout, facts), *_tenant(stream, layout))]
     findings += [Finding(name, *finding) for finding in (*_index(layout, facts), *_watermark(stream, layout))]
+    findings += [Finding(name, *finding) for finding in _policies(stream)]
     reader = Reader(session, stream, layout)
     findings += [Finding(name, *finding) for finding in _size(stream, reader)]
     findings += _level(stream, layout, session)
@@ -141,6 +142,21 @@ def _watermark(stream: Stream, layout: Layout) -> list[tuple[Grade, str, str]]:
         "refuse": "a reason to stop the stream",
     }
     return [(Grade.OK, what + handled[stream.null_watermarks], "")]
+
+
+def _policies(stream: Stream) -> list[tuple[Grade, str, str]]:
+    """Say what becomes of values that a field can't hold, unless every such row is refused."""
+    words = {"refuse": "refused", "null": "null", "text": "null, their text kept"}
+    default = Policies(stream.zero_dates, stream.invalid)
+    asked = {"": default, **{f"{name}: ": stream.policies(name) for name in stream.fields}}
+    told = [
+        f"{name}zero dates {words[each.zero_dates]}, others {words[each.invalid]}"
+        for name, each in asked.items()
+        if not name or each != default
+    ]
+    if default == Policies() and len(told) == 1:
+        return []
+    return [(Grade.OK, f"values that a field can't hold: {'; '.join(told)}", "")]
 
 
 def _level(stream: Stream, layout: Layout, session: Session) -> list[Finding]:

@@ -28,6 +28,7 @@ from connector.model import (
     Counters,
     Level,
     OpenPull,
+    Policies,
     RunResult,
     RunState,
     Watermark,
@@ -216,6 +217,7 @@ def _give_way(job: Job, run: Run, range_: Range | None) -> None:
 
 
 def _feed(job: Job, layout: Layout) -> Feed:
+    policies = {name: job.stream.policies(name) for name in layout.fields}
     return Feed(
         stream=job.stream.id,
         entity=job.entity,
@@ -223,6 +225,7 @@ def _feed(job: Job, layout: Layout) -> Feed:
         region=job.stream.region,
         key=tuple(column.name for column in layout.key),
         max_rejected=job.stream.max_rejected,
+        policies={name: asked for name, asked in policies.items() if asked != Policies()},
     )
 
 

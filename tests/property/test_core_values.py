@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from connector.core import times
 from connector.core.entity import Context, Entity, EntityField, FieldType
 from connector.core.validate import plan
 from connector.model import Column, Kind
@@ -126,6 +128,68 @@ def test_no_text_breaks_a_conversion(texts: list[str], type_: FieldType, kind: K
 
 
 SHAPED = st.text(alphabet="0123456789-: .TZ+BC", min_size=8, max_size=34)
+
+# Every part as databases write it, and as only a careless parser would take it.
+YEARS = ["2024", "0001", "0000", "0999", "1000", "9899", "9900", "9999", "12024", "+202", "-202", " 202", "٢٠٢٤"]
+DAYS = ["02-29", "02-30", "2-29", "+2-29", " 2-29", "02-+9", "02- 9", "12-31", "00-00"]
+CLOCKS = ["12:34:56", "00:00:00", "23:59:60", "24:00:00", "12:34", "1:2:3", "+1:02:03", "1२:34:56", "12:34:5 "]
+FRACTIONS = ["", ".", ".0", ".000000", ".5", ".50", ".123450", ".123456", ".1234560", ".1234567", ".-5", ".٥", ".5e3"]
+OFFSETS = ["", "+00", "-00", "+00:00", "+0000", "0+00", "+000", "+00+00", "Z", "+02", "+00 BC", " BC", " "]
+ALMOST = st.one_of(
+    SHAPED,
+    st.text(alphabet="0:.+Z5-", max_size=12),
+    st.tuples(*map(st.sampled_from, (YEARS, "-", DAYS, " T", CLOCKS, FRACTIONS, OFFSETS))).map("".join),
+    st.tuples(*map(st.sampled_from, (YEARS, "-", DAYS, ["", " "]))).map("".join),
+)
+
+USUAL = ("2024", "-", "02-29", " ", "12:34:56", "", "")
+ODD_IN_ONE_PART = [
+    "".join((*USUAL[:place], part, *USUAL[place + 1 :]))
+    for place, parts in enumerate((YEARS, "-", DAYS, " T", CLOCKS, FRACTIONS, OFFSETS))
+    for part in parts
+]
+
+
+def assert_sure(plain: pl.Series, exact: pl.Series) -> None:
+    """Hold a plain expression to what it promises: the exact value or null."""
+    sure = plain.is_not_null()
+    assert plain.filter(sure).to_list() == exact.filter(sure).to_list()
+
+
+@given(st.lists(ALMOST, min_size=1), st.booleans(), st.sampled_from(["UTC", "Europe/Kyiv"]))
+@example(texts=ODD_IN_ONE_PART, instant=False, zone="UTC")
+@example(texts=ODD_IN_ONE_PART, instant=True, zone="UTC")
+@example(texts=[text[:10] for text in ODD_IN_ONE_PART], instant=False, zone="UTC")
+def test_the_quick_way_to_read_a_time_knows_what_it_knows(texts: list[str], instant: bool, zone: str) -> None:
+    values = pl.Series("text", texts, dtype=pl.String)
+    rows, text = values.to_frame(), pl.col("text")
+    plain = rows.select(times.plain_timestamp(text, zone, instant=instant)).to_series()
+    exact, too_fine = times.exact_timestamp(values, zone, instant=instant)
+    assert_sure(plain, exact)
+    assert not (plain.is_not_null() & too_fine).any()
+    assert_sure(rows.select(times.plain_date(text)).to_series(), times.exact_date(values, zone, instant=instant))
+
+
+@given(st.lists(ALMOST, min_size=1))
+@example(ODD_IN_ONE_PART)
+def test_a_timestamps_text_loses_nothing_but_zeros_at_the_end(texts: list[str]) -> None:
+    values = pl.Series("text", texts, dtype=pl.String)
+    rows, text = values.to_frame(), pl.col("text")
+    zeros = re.compile(r"(:[0-9]{2})(?:\.0+|(\.[0-9]*[1-9])0+)\Z")
+    naive = rows.select(times.timestamp_text(text, instant=False)).to_series()
+    assert naive.to_list() == [zeros.sub(r"\1\2", value) for value in texts]
+    instants = rows.select(times.timestamp_text(text, instant=True)).to_series()
+    assert_sure(rows.select(times.plain_instant_text(text)).to_series(), instants)
+
+
+@pytest.mark.parametrize("instant", [False, True])
+def test_the_quick_way_to_read_a_time_takes_what_databases_write(*, instant: bool) -> None:
+    clocks = [f"12:34:{second}{fraction}" for second in ("56", "50", "00") for fraction in ("", ".5", ".123456")]
+    offset = "+00" if instant else ""
+    rows = pl.DataFrame({"text": [f"2024-02-29 {clock}{offset}" for clock in clocks]})
+    text = pl.col("text")
+    assert not rows.select(times.plain_timestamp(text, "UTC", instant=instant)).to_series().has_nulls()
+    assert not rows.select(times.plain_date(text.str.slice(0, 10))).to_series().has_nulls()
 
 
 @given(st.lists(SHAPED, min_size=1), st.sampled_from([FieldType.TIMESTAMP, FieldType.DATE]))

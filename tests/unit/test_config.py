@@ -37,6 +37,7 @@ from connector.model import StreamId
 ENGINES = ("postgresql", "mysql", "sqlite")
 ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
 ENTITIES = {"customer": ["local_id"], "receipt": ["local_id", "date", "status", "total"]}
+DATES = {"customer": ["register_date", "birth_date"], "receipt": ["date"]}
 SHIPPED = Path(__file__).parents[2] / "config"
 
 CONNECTOR = "store: {path: ../data/connector.db}\n"
@@ -63,7 +64,7 @@ def installation(folder: Path, client: str = CLIENT, connector: str = CONNECTOR)
 
 
 def loaded(path: Path) -> Config:
-    return load(path, engines=ENGINES, entities=ENTITIES, aliases=ALIASES)
+    return load(path, engines=ENGINES, entities=ENTITIES, aliases=ALIASES, dates=DATES)
 
 
 def only_client(folder: Path, client: str = CLIENT, connector: str = CONNECTOR) -> Client:
@@ -149,6 +150,25 @@ def test_a_streams_time_zone_is_the_nearest_one(
     text += f"    {zone(stream)}\ndefaults: {{ {zone(client)} }}\n"
     found = only_client(tmp_path, text, CONNECTOR + f"defaults: {{ {zone(outer)} }}\n")
     assert (found.source.time_zone, found.streams[0].time_zone) == expected
+
+
+@pytest.mark.parametrize(
+    "written, expected",
+    [
+        (("", "", "", ""), None),
+        (("PL", "", "", ""), "PL"),
+        (("PL", "UA", "", ""), "UA"),
+        (("PL", "UA", "DE", ""), "DE"),
+        (("PL", "UA", "DE", "NO"), "NO"),
+        (("", "UA", "", ""), "UA"),
+    ],
+)
+def test_a_streams_region_is_the_nearest_one(
+    tmp_path: Path, written: tuple[str, str, str, str], expected: str | None
+) -> None:
+    outer, client, defaults, stream = (f"region: {name}" if name else "" for name in written)
+    text = f"{CLIENT}    {stream}\n{client}\ndefaults: {{ {defaults} }}\n"
+    assert only_stream(tmp_path, text, CONNECTOR + f"defaults: {{ {outer} }}\n").region == expected
 
 
 @pytest.mark.parametrize(
@@ -307,7 +327,7 @@ def test_the_shipped_schemas_are_up_to_date(tmp_path: Path) -> None:
 
 def test_the_schemas_hold_what_an_editor_needs() -> None:
     text = json.dumps(json_schema())
-    assert '"null"' not in text
+    assert '"type": "null"' not in text
     for name, schema in json_schema().items():
         sections = [schema, *schema["$defs"].values()]
         assert all(section["additionalProperties"] is False for section in sections), name

@@ -83,7 +83,7 @@ def test_a_row_becomes_a_record_with_its_keys() -> None:
     }
     assert [len(value) for value in intake.records["_fingerprint"]] == [16]
     assert intake.refused.is_empty()
-    assert (intake.read, intake.rules, intake.read_order) == (1, 1_001, 7)
+    assert (intake.read, intake.rules, intake.read_order) == (1, 2_001, 7)
 
 
 def test_progress_travels_with_the_batch() -> None:
@@ -104,7 +104,7 @@ def test_broken_rows_are_refused_and_stop_nothing() -> None:
         (customer(local_id=""), ("local_id", "required")),
         (customer(local_id=None), ("local_id", "required")),
         (customer(register_date=None), ("register_date", "required")),
-        (customer(register_date="0000-00-00 00:00:00"), ("register_date", "not_a_timestamp")),
+        (customer(register_date="0000-00-00 00:00:00"), ("register_date", "zero_date")),
         (customer(register_date="2009-12-31 23:59:59"), ("register_date", "before_2010")),
         (customer(register_date="2027-01-01 00:00:00"), ("register_date", "after_this_year")),
         (customer(register_date="2024-01-01 00:00:00.0000001"), ("register_date", "finer_than_microseconds")),
@@ -159,6 +159,13 @@ def test_addresses_and_numbers_are_cleaned() -> None:
     record = take([customer(email=" Ünal@Exämple.COM ", phone=" +38 (044) 123-45-67 ")]).records.row(0, named=True)
     assert record["email"] == "ünal@exämple.com"
     assert record["phone"] == "+380441234567"
+
+
+def test_a_phone_is_read_in_the_streams_region() -> None:
+    rows = [customer(phone="050 123 45 67"), customer(local_id="2", phone="+44 20 7946 0958")]
+    for region, phone in (("UA", "+380501234567"), ("DE", "+49501234567"), (None, "0501234567")):
+        records = take(rows, replace(CUSTOMERS, region=region)).records
+        assert records["phone"].to_list() == [phone, "+442079460958"]
 
 
 def test_the_year_is_judged_in_the_streams_time_zone() -> None:
