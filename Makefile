@@ -1,5 +1,6 @@
 # demo   a sample shop, pulled and shown, in a few minutes        test       lint and the daily tests
 # bench  speed against the databases' own limit                   test-full  every test there is
+# bench-peers  the same beside dlt, Sling, ingestr and a Singer tap, which it installs from PyPI below build/peers
 # lossless  writers that commit late, lock and stamp wrongly, kills, and a naive control: nothing may be lost
 
 VENV := .venv
@@ -9,7 +10,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet --constraint con
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full lint bench lossless clean
+.PHONY: help venv demo test test-full lint bench bench-peers lossless clean
 
 help:
 	@sed -n 's/^# *//p' Makefile
@@ -51,6 +52,9 @@ test-full: lint
 
 bench: $(VENV)/.dev
 	@$(PY) -m tests.bench
+
+bench-peers: $(VENV)/.dev
+	@$(PY) -m tests.bench.peers $(foreach peer,$(PEER),--peer $(peer))
 
 lossless: $(VENV)/.dev
 	@$(PY) -m tests.lossless $(if $(SECONDS),--seconds $(SECONDS)) $(if $(WRITERS),--writers $(WRITERS))

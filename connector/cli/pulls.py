@@ -7,9 +7,9 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from connector.app import App
 from connector.cli.shared import (
@@ -29,6 +29,9 @@ from connector.runs.job import Tick
 from connector.runs.lanes import Range
 from connector.schedule.daemon import Daemon, Task, stop_on_signals
 from connector.store.daemon import DaemonLease
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 INTERRUPTED = 130
 DAEMON_LEASE_S = 60.0
@@ -83,15 +86,7 @@ def backfill(installation: Installation, stream: str, from_: str | None, to: str
     stop_on_signals(app.stop)
     _, settings = app.find(stream)
     lane = Range(from_, to).lane
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} rows/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(), transient=True, disable=as_json or not console().is_terminal) as bar:
+    with _progress(shown=not as_json and console().is_terminal) as bar:
         task = bar.add_task(str(settings.id), total=None, rate="-")
 
         def watch(tick: Tick) -> None:
@@ -100,6 +95,27 @@ def backfill(installation: Installation, stream: str, from_: str | None, to: str
 
         result = app.run_stream(stream, lane, watch)
     return _report(app, [result], as_json)
+
+
+def _progress(*, shown: bool) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} rows/s"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console(), transient=True, disable=not shown)
 
 
 @click.command()

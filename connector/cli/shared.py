@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from connector.app import App, load_config
 from connector.config.resolved import Config
 from connector.observe import log
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPE_COLUMNS = 1_000
 
@@ -49,6 +49,8 @@ pass_installation = click.make_pass_decorator(Installation)
 
 def console() -> Console:
     """Return a console on standard output; into a pipe it prints plain lines that are not wrapped."""
+    from rich.console import Console  # a pull that prints JSON needs none of rich
+
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=PIPE_COLUMNS)
 
@@ -59,6 +61,9 @@ def print_json(document: Any) -> None:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """Print a table; numbers stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
     found = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     numeric = [bool(rows) and all(isinstance(row[index], int) for row in rows) for index in range(len(headers))]
     for header, right in zip(headers, numeric, strict=True):

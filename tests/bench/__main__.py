@@ -1,7 +1,9 @@
 """Measure the connector against the databases' own limit: `make bench`, or `ROWS=100000 make bench`.
 
 Each round reads the whole table twice from each engine, first with the engine's own client to nowhere, then with
-`connector pull` into a new store, so that a noisy moment hits both. The last line is one JSON object.
+`connector pull` into a new store, so that a noisy moment hits both. On the last store everything is read once more,
+nothing changed, and then 1 % of the rows are changed and pulled by a program that runs already. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import servers
-from tests.bench import customers, limit, pull
+from tests.bench import again, customers, limit, pull
 from tests.bench.customers import Sample
 from tests.bench.measure import Taken
 from tests.bench.pull import Pulled
 from tests.servers import Database
 
 LOCAL = ("local", "install", "unpack")  # a container's network would be part of the limit
+INCREMENTS = 5
 STARTERS = {"postgresql": servers.postgresql, "mariadb": servers.mariadb}
 
 
@@ -40,10 +43,16 @@ class Engine:
     limits: list[Taken] = field(default_factory=list)
     pulls: list[Pulled] = field(default_factory=list)
     tenth: Pulled | None = None
+    again: list[Taken] = field(default_factory=list)
+    increments: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
         return statistics.median(p.taken.wall_s / lim.wall_s for p, lim in zip(self.pulls, self.limits, strict=True))
+
+    @property
+    def increment_ms(self) -> float:
+        return statistics.median(took_s for _, took_s in self.increments) * 1000
 
     @property
     def peak_mb(self) -> float:
@@ -67,16 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         whole = customers.write(folder / "customers.tsv", options.rows)
         tenth = customers.write(folder / "tenth.tsv", max(options.rows // 10, 1))
         engines = [_prepared(stack, name, folder, whole, tenth) for name in options.engine or STARTERS]
+        config_of: dict[str, Path] = {}
         for number in range(options.rounds):
             for engine in engines:
                 engine.limits.append(limit.read(engine.database, engine.pages))
                 if not options.limit_only:
-                    engine.pulls.append(_pulled(folder, engine, f"round-{number}", "customers", whole))
+                    config = _configured(folder, engine, f"round-{number}", "customers")
+                    engine.pulls.append(_pulled(engine, config, whole))
+                    engine.again.append(again.unchanged(config))
+                    config_of[engine.name] = config
         if not options.limit_only:
             for engine in engines:
-                engine.tenth = _pulled(folder, engine, "tenth", "tenth", tenth)
-        _show(engines, whole.rows)
-        print(json.dumps(_summary(engines, options.limit_only), sort_keys=True))
+                engine.tenth = _pulled(engine, _configured(folder, engine, "tenth", "tenth"), tenth)
+                engine.increments = again.increments(config_of[engine.name], engine.database, "customers", INCREMENTS)
+        _show(engines, whole)
+        print(json.dumps(_summary(engines, whole, options.limit_only), sort_keys=True))
 
 
 def _prepared(stack: ExitStack, name: str, folder: Path, whole: Sample, tenth: Sample) -> Engine:
@@ -88,14 +102,19 @@ def _prepared(stack: ExitStack, name: str, folder: Path, whole: Sample, tenth: S
     return Engine(name, database, limit.statements(database, "customers", whole, folder))
 
 
-def _pulled(folder: Path, engine: Engine, name: str, table: str, sample: Sample) -> Pulled:
-    result = pull.pull(pull.configure(folder / f"{engine.name}-{name}", engine.database, table))
+def _configured(folder: Path, engine: Engine, name: str, table: str) -> Path:
+    return pull.configure(folder / f"{engine.name}-{name}", engine.database, table)
+
+
+def _pulled(engine: Engine, config: Path, sample: Sample) -> Pulled:
+    result = pull.pull(config)
     if (result.rows, result.refused) != (sample.rows, 0):
         raise RuntimeError(f"{engine.name}: read {result.rows} of {sample.rows} rows, refused {result.refused}")
     return result
 
 
-def _show(engines: list[Engine], rows: int) -> None:
+def _show(engines: list[Engine], whole: Sample) -> None:
+    rows = whole.rows
     table = Table(title=f"{rows:,} rows × {len(customers.COLUMNS)} columns, median of {len(engines[0].limits)} rounds")
     for heading in ("engine", "side", "seconds", "× limit", "peak MB", "CPU s per million"):
         table.add_column(heading, justify="left" if heading in ("engine", "side") else "right")
@@ -107,9 +126,13 @@ def _show(engines: list[Engine], rows: int) -> None:
         if engine.pulls:
             pull_s = statistics.median(each.taken.wall_s for each in engine.pulls)
             cpu_text = " ".join(f"{stage} {value:.2f}" for stage, value in _cpu([engine]).items())
+            again_cpu = f"{_again([engine], whole):.2f}"
+            changed, ms = engine.increments[-1][0], f"{engine.increment_ms / 1000:.3f}"
             table.add_row(
                 engine.name, "pull", f"{pull_s:.2f}", f"{engine.ratio:.2f}", f"{engine.peak_mb:.0f}", cpu_text
             )
+            table.add_row(engine.name, "all again, unchanged", "", "", "", again_cpu)
+            table.add_row(engine.name, f"{changed:,} changed, in a daemon", ms, "", "", "")
     Console(width=120).print(table)
 
 
@@ -125,7 +148,13 @@ def _cpu(engines: list[Engine]) -> dict[str, float]:
     return {stage: round(seconds / millions, 3) for stage, seconds in stages.items()}
 
 
-def _summary(engines: list[Engine], limit_only: bool) -> dict[str, object]:
+def _again(engines: list[Engine], whole: Sample) -> float:
+    """Return the CPU seconds per million rows that were read again and had not changed."""
+    rows = whole.count(customers.TENANTS[0])
+    return statistics.median(each.cpu_s for engine in engines for each in engine.again) / rows * 1e6
+
+
+def _summary(engines: list[Engine], whole: Sample, limit_only: bool) -> dict[str, object]:
     if limit_only:
         return {f"limit_s_{e.name}": round(statistics.median(each.wall_s for each in e.limits), 3) for e in engines}
     return {
@@ -133,6 +162,9 @@ def _summary(engines: list[Engine], limit_only: bool) -> dict[str, object]:
         "peak_mb": round(max(engine.peak_mb for engine in engines), 1),
         "growth_percent": round(max(engine.growth_percent for engine in engines), 1),
         "cpu_s_per_million": _cpu(engines),
+        "again_cpu_s_per_million": round(_again(engines, whole), 2),
+        **{f"increment_ms_{engine.name}": round(engine.increment_ms) for engine in engines},
+        "increment_rows": engines[0].increments[-1][0],
     }
 
 

@@ -85,6 +85,11 @@ class Sample:
     path: Path
     rows: int
     pages: tuple[Page, ...]
+    counts: tuple[int, ...] = ()
+
+    def count(self, tenant: str) -> int:
+        """Return how many rows a tenant has."""
+        return self.counts[TENANTS.index(tenant)]
 
 
 def write(path: Path, rows: int) -> Sample:
@@ -106,7 +111,12 @@ def write(path: Path, rows: int) -> Sample:
             if counts[tenant] % BATCH_ROWS == 0:
                 last[tenant] = Page(tenant, stamp, customer_id)
             file.write(_line(numbers, customer_id, tenant, stamp))
-    return Sample(path, rows, tuple(page for tenant in TENANTS for page in pages[tenant] if counts[tenant]))
+    return Sample(
+        path,
+        rows,
+        tuple(page for tenant in TENANTS for page in pages[tenant] if counts[tenant]),
+        tuple(counts.values()),
+    )
 
 
 def _line(numbers: random.Random, customer_id: int, tenant: str, stamp: str) -> str:

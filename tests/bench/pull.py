@@ -14,6 +14,8 @@ from tests.bench.measure import Taken, taken
 from tests.servers import Database
 
 LOGIN, PASSWORD = "connector_bench", "bench"
+COMMAND = (sys.executable, "-m", "connector", "pull", "bench", "--json")
+CONFIG = "connector.yaml"
 FIELDS = {
     "local_id": "customer_id",
     "first_name": "f_name",
@@ -79,15 +81,19 @@ def configure(folder: Path, database: Database, table: str) -> Path:
     (folder / "clients").mkdir(parents=True)
     # JSON is YAML, and needs no quoting rules of our own.
     (folder / "clients" / "bench.yaml").write_text(json.dumps(client, indent=1), encoding="utf-8")
-    path = folder / "connector.yaml"
+    path = folder / CONFIG
     path.write_text(json.dumps({"store": {"path": "connector.db"}}), encoding="utf-8")
     return path
 
 
+def environment(config: Path) -> dict[str, str]:
+    """Return what tells the connector's commands which installation they work on."""
+    return {"CONNECTOR_CONFIG": str(config)}
+
+
 def pull(config: Path) -> Pulled:
     """Run `connector pull bench --json` against a store that does not exist yet."""
-    command = [sys.executable, "-m", "connector", "pull", "bench", "--json"]
-    result = taken(command, environment={"CONNECTOR_CONFIG": str(config)}, keep_output=True)
+    result = taken(COMMAND, environment=environment(config), keep_output=True)
     stages: dict[str, float] = {}
     rows = refused = 0
     for run in _runs(result.output):
