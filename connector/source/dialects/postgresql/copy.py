@@ -85,6 +85,7 @@ class _Rows:
         self._driver = driver
         self._pgconn = driver.pgconn
         self._taken = 0
+        self._next: bytes | None = None
         self._answer = select.poll()
         self._answer.register(self._pgconn.socket, select.POLLIN)
         self._open = False
@@ -94,13 +95,17 @@ class _Rows:
         self._open = True
 
     def take(self, size: int) -> tuple[list[bytes], bool]:
-        """Return the next rows and whether more may follow: none do once the result has ended."""
-        taken: list[bytes] = []
+        """Return the next rows and whether there are more."""
+        taken = [] if self._next is None else [self._next]
+        self._next = None
         add, fetch, left, length = taken.append, self._pgconn.get_copy_data, PIECE_BYTES, 1
-        while length >= 0 and left > 0 and len(taken) < size:
+        while length >= 0:
             length, row = fetch(1)
             if length > 0:
-                add(row)  # type: ignore[arg-type]  # a memoryview
+                if left <= 0 or len(taken) == size:  # this one was only looked at: a piece must know if it is the last
+                    self._next = row  # type: ignore[assignment]  # a memoryview
+                    break
+                add(row)  # type: ignore[arg-type]
                 left -= length
             elif not length:
                 self._wait()
