@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.servers import Database, Server
+
+settings.register_profile("connector", deadline=None)  # how long an example takes depends on who else uses the machine
+settings.load_profile("connector")
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,12 @@ def make_old(path: Path, rows_of: Path, revision: str = FIRST) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("ATTACH ? AS present", (str(rows_of),))
+        assert not connection.execute("SELECT * FROM present.sheets").fetchall(), "too many rows for a store of then"
         for table in tables(connection):
             columns = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
-            connection.execute(f"INSERT INTO {table} SELECT {', '.join(columns)} FROM present.{table}")
+            present = {row[1] for row in connection.execute(f"PRAGMA present.table_info({table})")}
+            taken = [name if name in present else f"0 AS {name}" for name in columns]
+            connection.execute(f"INSERT INTO {table} SELECT {', '.join(taken)} FROM present.{table}")
             if not connection.execute(f"SELECT 1 FROM main.{table}").fetchone():
                 values = [UNSEEN[table].get(name, 0) for name in columns]
                 connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", values)
@@ -49,8 +52,23 @@ def tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in found if name != "alembic_version"]
 
 
+DROPPED = {"ledger": {"created_at", "updated_at"}}
+"""Columns that a later version did without."""
+
+
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table, and the schema's revision."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         names = [*tables(connection), "sqlite_sequence", "alembic_version"]
         return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names}
+
+
+def surviving(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row of every table without the columns that an upgrade drops."""
+    found = contents(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for table, dropped in DROPPED.items():
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] not in dropped]
+            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+            found[table] = sorted(rows, key=repr)
+    return found

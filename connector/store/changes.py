@@ -13,14 +13,13 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from connector.errors import StoreError
-from connector.store import codec, tables
+from connector.store import codec, ledger, sheets, tables
 from connector.store.database import Bulk, Database
-from connector.store.intake import FINGERPRINT, KEY, LATE, ROW_KEY
-from connector.store.ledger import Verdict, keys_of
+from connector.store.intake import FINGERPRINT, KEY, LATE, ROW_KEY, ROW_NO
+from connector.store.ledger import Verdict
 from connector.store.runs import Run
 
 OP = "_op"
-ROW_NO = "_row_no"
 KEYS_PER_QUERY = 10_000
 
 _NOT_STORED = (KEY, FINGERPRINT, ROW_KEY, LATE)
@@ -101,7 +100,7 @@ def records(conn: Connection, bulk: Bulk, scope_id: int, keys: Sequence[str]) ->
     places = [
         place
         for start in range(0, len(wanted), KEYS_PER_QUERY)
-        for place in bulk.places(conn, scope_id, wanted[start : start + KEYS_PER_QUERY])
+        for place in ledger.places(conn, bulk, scope_id, wanted[start : start + KEYS_PER_QUERY])
     ]
     rows_of: dict[int, list[int]] = {}
     for _, segment_id, row_no in places:
@@ -130,7 +129,7 @@ def live(database: Database, scope_id: int, stream_id: int, limit: int | None) -
                 return
             frame = _frame(conn, segment.segment_id)
             if segment.live_rows < segment.stored_rows:
-                frame = frame[database.bulk.pointed_at(conn, scope_id, segment.segment_id, keys_of(frame))]
+                frame = frame.filter(ledger.pointed_at(conn, database.bulk, scope_id, segment.segment_id, frame))
             if left is not None:
                 frame = frame.head(left)
                 left -= frame.height
@@ -171,12 +170,13 @@ def compact(conn: Connection, bulk: Bulk, segment_id: int) -> CompactReport:
     if segment is None or payload is None:
         return CompactReport(0, 0, 0)
     frame = pl.read_ipc_stream(payload)
-    kept = frame[bulk.pointed_at(conn, segment.scope_id, segment_id, keys_of(frame))]
+    kept = frame.filter(ledger.pointed_at(conn, bulk, segment.scope_id, segment_id, frame))
     packed = _pack(kept) if kept.height else b""
     if packed:
         conn.execute(update(tables.payloads).where(_payloads.segment_id == segment_id).values(payload=packed))
     else:
         conn.execute(delete(tables.payloads).where(_payloads.segment_id == segment_id))
+        sheets.drop(conn, segment_id)
     conn.execute(update(tables.segments).where(_segments.segment_id == segment_id).values(stored_rows=kept.height))
     return CompactReport(1, frame.height - kept.height, len(payload) - len(packed))
 

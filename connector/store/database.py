@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import Connection
+
+FINGERPRINT_BYTES = 16
 
 
 class Known(NamedTuple):
@@ -48,6 +51,17 @@ class Incoming(NamedTuple):
     read_order: int
     rows: pl.Series
 
+    def only(self, nths: list[int]) -> Incoming:
+        """Return some of the records, which are named in ascending order."""
+        if len(nths) == len(self.keys):
+            return self
+        width = FINGERPRINT_BYTES
+        return self._replace(
+            keys=[self.keys[nth] for nth in nths],
+            fingerprints=b"".join(self.fingerprints[nth * width : (nth + 1) * width] for nth in nths),
+            rows=self.rows.gather(nths),
+        )
+
 
 class Place(NamedTuple):
     """Where the newest record of a live key lies."""
@@ -55,6 +69,15 @@ class Place(NamedTuple):
     key: str
     segment_id: int
     row_no: int
+
+
+class LedgerRow(NamedTuple):
+    """What the ledger's row of the n-th key says."""
+
+    nth: int
+    segment_id: int
+    row_no: int
+    deleted: int
 
 
 class Sighting(NamedTuple):
@@ -79,19 +102,16 @@ class Bulk(Protocol):
     """Statements over many rows at once. Keys are unique within a call and hold no NUL character."""
 
     def differing(self, conn: Connection, incoming: Incoming) -> Differing:
-        """Compare a batch with the ledger."""
+        """Compare a batch with the ledger's rows."""
 
-    def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
-        """Point the ledger at a segment that holds these records in the order of `rows`; create or replace theirs."""
+    def put(self, conn: Connection, incoming: Incoming, segment_id: int, row_nos: NDArray[Any]) -> None:
+        """Create or replace the rows of these records, which are those rows of a segment."""
 
     def raise_read_order(self, conn: Connection, incoming: Incoming) -> None:
         """Note that the stored records were seen again in this batch's snapshot."""
 
-    def places(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[Place]:
-        """Return where the live ones of these keys lie, in their order."""
-
-    def pointed_at(self, conn: Connection, scope_id: int, segment_id: int, keys: Sequence[str]) -> list[int]:
-        """Return the indices of those keys whose newest live record lies in this segment, in their order."""
+    def rows(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[LedgerRow]:
+        """Return the ledger's rows of those keys that have one, in the order of `keys`."""
 
     def refuse(self, conn: Connection, sighting: Sighting, refusals: Iterable[Refusal]) -> None:
         """Open a quarantine entry per row key, or renew it, unless a later snapshot's entry is there."""

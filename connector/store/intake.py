@@ -10,6 +10,8 @@ from connector.model import OpenPull, Watermark
 
 KEY = "_key"
 """String, not null, unique in the batch: the record's identity."""
+ROW_NO = "_row_no"
+"""UInt32, in segments only: which row of its segment a record is, for life."""
 FINGERPRINT = "_fingerprint"
 """Binary of 16 bytes: the hash of the normalised record."""
 ROW_KEY = "_row_key"

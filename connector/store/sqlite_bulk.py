@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from connector.errors import KeyViolation
-from connector.store.database import Differing, Incoming, Known, Place, Refusal, Sighting
+from connector.store.database import Differing, Incoming, Known, LedgerRow, Refusal, Sighting
 
 _DIFFERING = """
 SELECT json_group_array(j.key) FILTER (WHERE l.stream_id IS NULL),
@@ -24,13 +26,13 @@ FROM json_each(?) AS j LEFT JOIN ledger AS l ON l.scope_id = ? AND l.key = j.val
 WHERE l.fingerprint IS NOT substr(?, j.key * 16 + 1, 16)
    OR l.stream_id IS NOT ? OR l.deleted IS NOT 0 OR l.read_order > ?
 """
-# Most batches of a first pull lie where the ledger holds nothing yet.
-_ANY_IN_RANGE = "SELECT 1 FROM ledger WHERE scope_id = ? AND key BETWEEN ? AND ? LIMIT 1"
+# Most batches lie where there are few rows, for their keys are on sheets or not known at all.
+_IN_RANGE = "SELECT key FROM ledger WHERE scope_id = ? AND key BETWEEN ? AND ? LIMIT ?"
+_FEW = 0.2  # of a batch
 
 _PUT_NUMBERED = """
-INSERT INTO ledger (scope_id, key, stream_id, fingerprint, rules, segment_id, row_no, created_at, updated_at,
-                    read_order, deleted)
-SELECT ?, j.value, ?, substr(?, j.key * 16 + 1, 16), ?, ?, {row_no}, ?, ?, ?, 0
+INSERT INTO ledger (scope_id, key, stream_id, fingerprint, rules, segment_id, row_no, read_order, deleted)
+SELECT ?, j.value, ?, substr(?, j.key * 16 + 1, 16), ?, ?, {row_no}, ?, 0
 FROM json_each(?) AS j WHERE true
 ON CONFLICT (scope_id, key) DO UPDATE SET
     stream_id = excluded.stream_id,
@@ -38,8 +40,6 @@ ON CONFLICT (scope_id, key) DO UPDATE SET
     rules = excluded.rules,
     segment_id = excluded.segment_id,
     row_no = excluded.row_no,
-    created_at = CASE WHEN ledger.deleted THEN excluded.created_at ELSE ledger.created_at END,
-    updated_at = excluded.updated_at,
     read_order = max(ledger.read_order, excluded.read_order),
     deleted = 0
 """
@@ -51,16 +51,9 @@ UPDATE ledger SET read_order = ?
 WHERE scope_id = ? AND stream_id = ? AND read_order < ? AND key IN (SELECT value FROM json_each(?))
 """
 
-_PLACES = """
-SELECT l.key, l.segment_id, l.row_no
-FROM json_each(?) AS j JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value
-WHERE l.deleted = 0 ORDER BY j.key
-"""
-
-_POINTED_AT = """
-SELECT j.key
-FROM json_each(?) AS j JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value
-WHERE l.segment_id = ? AND l.deleted = 0 ORDER BY j.key
+_ROWS = """
+SELECT j.key, l.segment_id, l.row_no, l.deleted
+FROM json_each(?) AS j JOIN ledger AS l ON l.scope_id = ? AND l.key = j.value ORDER BY j.key
 """
 
 _REFUSE = """
@@ -80,32 +73,40 @@ class SqliteBulk:
     """Run the statements over many rows."""
 
     def differing(self, conn: Connection, incoming: Incoming) -> Differing:
-        scope_id, stream_id, keys, fingerprints, _, read_order, _ = incoming
-        if conn.exec_driver_sql(_ANY_IN_RANGE, (scope_id, keys[0], keys[-1])).first() is None:
+        keys, few = incoming.keys, int(len(incoming.keys) * _FEW) + 1
+        near = set(conn.exec_driver_sql(_IN_RANGE, (incoming.scope_id, keys[0], keys[-1], few)).scalars())
+        if len(near) == few:
+            return self._differing(conn, incoming)
+        seen = [nth for nth, key in enumerate(keys) if key in near] if near else []
+        if not seen:
             return Differing(range(len(keys)), [])
+        known = self._differing(conn, incoming.only(seen)).known
+        unseen = [nth for nth, key in enumerate(keys) if key not in near]
+        return Differing(unseen, [row._replace(nth=seen[row.nth]) for row in known])
+
+    @staticmethod
+    def _differing(conn: Connection, incoming: Incoming) -> Differing:
+        scope_id, stream_id, keys, fingerprints, _, read_order, _ = incoming
         values = (_json(keys), scope_id, fingerprints, stream_id, read_order)
         unseen, known = conn.exec_driver_sql(_DIFFERING, values).one()
         return Differing(json.loads(unseen), [Known._make(row) for row in json.loads(known)])
 
-    def put(self, conn: Connection, incoming: Incoming, segment_id: int, now_s: int) -> None:
-        scope_id, stream_id, keys, fingerprints, rules, read_order, rows = incoming
+    def put(self, conn: Connection, incoming: Incoming, segment_id: int, row_nos: NDArray[Any]) -> None:
+        scope_id, stream_id, keys, fingerprints, rules, read_order, _ = incoming
         place = (scope_id, stream_id, fingerprints, rules, segment_id)
-        seen = (now_s, now_s, read_order, _json(keys))
-        if rows.is_sorted():  # as most batches come; it saves a third of the statement
+        seen = (read_order, _json(keys))
+        if np.array_equal(row_nos, np.arange(len(row_nos))):  # as most come; it saves a third of the statement
             conn.exec_driver_sql(_PUT, place + seen)
         else:
-            conn.exec_driver_sql(_PUT_SHUFFLED, (*place, _row_numbers(rows), *seen))
+            conn.exec_driver_sql(_PUT_SHUFFLED, (*place, _digits(row_nos), *seen))
 
     def raise_read_order(self, conn: Connection, incoming: Incoming) -> None:
         order = incoming.read_order
         values = (order, incoming.scope_id, incoming.stream_id, order, _json(incoming.keys))
         conn.exec_driver_sql(_RAISE_READ_ORDER, values)
 
-    def places(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[Place]:
-        return [Place(*row) for row in conn.exec_driver_sql(_PLACES, (_json(keys), scope_id))]
-
-    def pointed_at(self, conn: Connection, scope_id: int, segment_id: int, keys: Sequence[str]) -> list[int]:
-        return list(conn.exec_driver_sql(_POINTED_AT, (_json(keys), scope_id, segment_id)).scalars())
+    def rows(self, conn: Connection, scope_id: int, keys: Sequence[str]) -> list[LedgerRow]:
+        return [LedgerRow._make(row) for row in conn.exec_driver_sql(_ROWS, (_json(keys), scope_id))]
 
     def refuse(self, conn: Connection, sighting: Sighting, refusals: Iterable[Refusal]) -> None:
         stream_id, run_id, read_order, now = sighting
@@ -121,19 +122,11 @@ class SqliteBulk:
             conn.exec_driver_sql(_ACCEPT + "= ?", [(stream_id, read_order, key) for key in row_keys])
 
 
-def _row_numbers(rows: pl.Series) -> bytes:
-    """Return the place of each record among the changed ones of its batch, 8 digits each."""
-    text: str = (rows.rank("ordinal") - 1).cast(pl.String).str.zfill(8).str.join().item()
+def _digits(row_nos: NDArray[Any]) -> bytes:
+    """Return row numbers as text, 8 digits each."""
+    text: str = pl.Series(row_nos).cast(pl.String).str.zfill(8).str.join().item()
     return text.encode()
 
 
 def _json(keys: Sequence[str]) -> str:
-    text = json.dumps(keys, ensure_ascii=False)
-    # json_each() cuts a text at NUL, and two identities would become one. (A backslash before `u0000` is taken for
-    # one as well, hence the second look.)
-    if _NUL in text and any("\0" in key for key in keys):
-        raise KeyViolation(
-            "an identity holds a NUL character, which the store can't keep apart",
-            remedy="Remove it in the field that is mapped to the identity, with an `sql` expression",
-        )
-    return text
+    return json.dumps(keys, ensure_ascii=False)

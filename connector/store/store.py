@@ -117,7 +117,7 @@ class Store:
             late_us = 0
             if verdict.changed.keys:
                 segment_id = changes.append(conn, run, intake.records, verdict, now)
-                bulk.put(conn, verdict.changed, segment_id, int(now))
+                ledger.record(conn, bulk, verdict, segment_id)
                 changes.supersede(conn, verdict.superseded.items())
                 if run.lane == LIVE:  # what a backfill finds is not late, it was never looked for
                     late_us = lateness.add(conn, run.row.stream_id, intake.records, verdict.changed.rows)

@@ -6,7 +6,8 @@
              ├─ quarantine       refused rows, one entry per row key
              ├─ lateness         how late new versions came, a histogram
              └─ segments ── payloads     the change log
-    scopes ──── ledger           one row per identity; (segment_id, row_no) says where its newest record lies
+    scopes ─┬── ledger           a row per identity; (segment_id, row_no) says where its newest record lies
+            └── sheets           the same of what one batch created, until there is a row
 
 Times are seconds since 1970, UTC.
 """
@@ -27,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of `migrations/versions`, oldest first."""
 HEAD = REVISIONS[-1]
 
@@ -130,11 +131,28 @@ ledger = Table(
     Column("rules", Integer, nullable=False),
     Column("segment_id", Integer, nullable=False),
     Column("row_no", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
     Column("read_order", BigInteger, nullable=False),
     Column("deleted", Integer, nullable=False),
 )
+
+sheets = Table(
+    "sheets",
+    metadata,
+    Column("segment_id", Integer, primary_key=True, autoincrement=False),
+    Column("scope_id", Integer, nullable=False),
+    Column("stream_id", Integer, nullable=False),
+    Column("read_order", BigInteger, nullable=False),
+    Column("rules", Integer, nullable=False),
+    Column("first_key", Text, nullable=False),
+    Column("last_key", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("tails", LargeBinary, nullable=False),
+    Column("fingerprints", LargeBinary, nullable=False),
+    Column("row_nos", LargeBinary, nullable=False),
+    Index("ix_sheets_keys", "scope_id", "last_key", "first_key"),
+)
+"""`tails` holds `width` bytes of each key, without what `first_key` and `last_key` have in common at their beginning,
+`fingerprints` 16 and `row_nos` 4. A row of the ledger overrides what a sheet says of its key."""
 
 segments = Table(
     "segments",

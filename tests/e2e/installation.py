@@ -235,12 +235,29 @@ class StoreFile:
             "watermarks": "SELECT client, name, watermark FROM streams WHERE watermark IS NOT NULL",
             "open pulls": "SELECT stream_id, lane, open_pull FROM lanes",
             "ledger": "SELECT * FROM ledger ORDER BY scope_id, key",
+            "sheets": "SELECT * FROM sheets ORDER BY segment_id",
             "segments": "SELECT segment_id, rows, creates, updates, deletes, live_rows FROM segments",
             "payloads": "SELECT * FROM payloads",
             "quarantine": "SELECT stream_id, row_key, field, rule, row FROM quarantine ORDER BY stream_id, row_key",
             "leases": "SELECT stream_id, lane FROM leases WHERE stream_id > 0",
         }
         return {name: self.rows(sql) for name, sql in queries.items()}
+
+    def pointed(self) -> dict[str, int]:
+        """Return the segment that the ledger points at for every live key, of one client and entity."""
+        found: dict[str, int] = {}
+        for segment, first, last, width, tails in self.rows(
+            "SELECT segment_id, first_key, last_key, width, tails FROM sheets"
+        ):
+            prefix = os.path.commonprefix([first, last])  # noqa: RUF071 - of characters, as it says
+            cells = [tails[at : at + width].rstrip(b"\0").decode() for at in range(0, len(tails), width)]
+            assert not found.keys() & {prefix + cell for cell in cells}, "a key is on two sheets"
+            found |= dict.fromkeys((prefix + cell for cell in cells), segment)
+        for key, segment, deleted in self.rows("SELECT key, segment_id, deleted FROM ledger"):
+            found[key] = segment
+            if deleted:
+                del found[key]
+        return found
 
     def changes(self) -> pl.DataFrame:
         """Return the change log, oldest first."""

@@ -8,7 +8,7 @@ import pytest
 
 from connector.store.tables import HEAD
 from tests.e2e.installation import Installation, Running, sqlite_writer
-from tests.old_stores import FIRST, contents, make_old
+from tests.old_stores import FIRST, make_old, surviving
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def daemon(pulled: Installation) -> Iterator[Running]:
 
 
 def test_an_old_store_is_refused_then_upgraded_then_pulled_into(old: Installation) -> None:
-    before = contents(old.store)
+    before = surviving(old.store)
     refused = old.run("pull")
     assert refused.code == 5
     assert f"older schema {FIRST}" in refused.message
@@ -43,7 +43,7 @@ def test_an_old_store_is_refused_then_upgraded_then_pulled_into(old: Installatio
     pulled = old.run("pull", "--json")
     assert pulled.code == 0, pulled.err
     assert {run["counters"]["created"] for run in pulled.document["runs"]} == {0}
-    assert contents(old.store)["ledger"] == before["ledger"]
+    assert surviving(old.store)["ledger"] == before["ledger"]
 
 
 def test_it_says_what_it_did_and_that_there_is_nothing_more_to_do(old: Installation) -> None:

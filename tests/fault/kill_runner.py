@@ -28,7 +28,9 @@ import psycopg
 import pymysql
 
 from connector.source.dialects.postgresql import copy
+from connector.store import sheets
 
+sheets.FEWEST = 8  # most of the small batches here leave a sheet, and the others rows
 MIGRATIONS = ("alembic.command", "alembic.config", "alembic.runtime.environment", "alembic.ddl.sqlite")
 
 

@@ -154,9 +154,8 @@ def hold(folder: Path, people: People, read: int, *, updated: set[str] | None = 
     wanted = {("create", key) for key in source} | {("update", key) for key in updated or ()}
     assert set(ops) == wanted
     assert set(ops.values()) == {1}, "a change stands in the change log twice"
-    pointed = store.rows("SELECT key, segment_id FROM ledger WHERE deleted = 0")
     last = dict(changes.select("_key", "_segment").iter_rows())
-    assert dict(pointed) == last, "the ledger points at another record than the newest"
+    assert store.pointed() == last, "the ledger points at another record than the newest"
     again = sum(counters["read"] for counters in store.counters()[before:]) - read
     assert 0 <= again <= BATCH, f"{again} rows were read again"
     assert not store.rows("SELECT * FROM lanes")

@@ -22,7 +22,7 @@ from connector.store.processes import this_holder
 from connector.store.store import Store
 from connector.store.upgrade import Upgraded, upgrade
 from tests.contract.stores import all_names, begin, commit, watermark
-from tests.old_stores import FIRST, contents, make_old
+from tests.old_stores import FIRST, contents, make_old, surviving
 
 NAME = StreamId("acme", "customers")
 LEASE = "INSERT INTO leases VALUES (?, ?, 7, ?, ?, ?, ?, 0, ?)"
@@ -68,12 +68,13 @@ def old(tmp_path: Path) -> Old:
 
 def test_every_row_is_there_and_pulls_go_on(old: Old) -> None:
     assert all(old.before.values()), "the old store should have rows in every table"
+    before = surviving(old.path)
     done = upgrade(old.settings)
     assert (done.path, done.before, done.after) == (old.path, FIRST, tables.HEAD)
-    assert done.rows == {name: len(old.before[name]) for name in done.rows}
-    after = contents(old.path)
+    assert done.rows == {name: len(before[name]) for name in done.rows}
+    after = surviving(old.path)
     assert after["alembic_version"] == [(tables.HEAD,)]
-    assert {name: after[name] for name in done.rows} == {name: old.before[name] for name in done.rows}
+    assert {name: after[name] for name in done.rows} == {name: before[name] for name in done.rows}
     assert after["sqlite_sequence"] == old.before["sqlite_sequence"]
     with Store.open(old.settings) as store:
         row = store.stream(NAME, "customer")
