@@ -7,6 +7,7 @@ the account that the server runs as. `sweep` reads the first two to end what a k
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -26,6 +27,8 @@ STOP_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 120.0
 DOCKER_ANSWER_S = 5.0
 FOLDER_PREFIX = "connector-test-"
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 1024**3
 XIDS_PER_SEGMENT = 1_048_576  # of PostgreSQL's pg_xact: 32 pages of 8 KiB, four transactions in a byte
 IMAGES = {"postgresql": "postgres:15", "mysql": "mariadb:10.11"}
 
@@ -44,7 +47,14 @@ class LocalProcess:
     """A server as a child process, as an unprivileged account when we are root."""
 
     def __init__(
-        self, programs: Programs, account: Account | None, prepare: Prepare, settings: Sequence[str], password: str
+        self,
+        programs: Programs,
+        account: Account | None,
+        prepare: Prepare,
+        settings: Sequence[str],
+        password: str,
+        *,
+        in_memory: bool = False,
     ) -> None:
         self.port = free_port()
         self._owner_pid = os.getpid()
@@ -52,7 +62,7 @@ class LocalProcess:
         self._account = account
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "MYSQL", "MARIADB"))}
         self._environment |= programs.environment
-        self.folder = _private_folder()
+        self.folder = _private_folder(_memory() if in_memory else None)
         self.home = self.folder / "home"
         self._log = self.folder / "log"
         try:
@@ -259,7 +269,7 @@ def free_port() -> int:
 
 def sweep() -> None:
     """End servers whose test run was killed, and remove their folders."""
-    for folder in _temporary().glob(f"{FOLDER_PREFIX}*"):
+    for folder in itertools.chain(*(place.glob(f"{FOLDER_PREFIX}*") for place in (_temporary(), MEMORY))):
         with contextlib.suppress(OSError, ValueError):
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue
@@ -272,10 +282,19 @@ def sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _private_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=_temporary()))
+def _private_folder(place: Path | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place or _temporary()))
     folder.chmod(0o711)  # the server's account must pass through to its home
     return folder
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory with room for a server; creating a database takes a tenth of the time there."""
+    try:
+        left = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    return MEMORY if left.f_bavail * left.f_frsize >= ROOM_BYTES and os.access(MEMORY, os.W_OK) else None
 
 
 def _temporary() -> Path:

@@ -217,7 +217,7 @@ def postgresql(
     chosen = _ways(ways)
     if next_xid is not None:
         prepare, chosen = prepare_postgresql_at(next_xid), _without_docker(chosen, "a cluster with a chosen next xid")
-    with _served("postgresql", POSTGRESQL, words, prepare, chosen) as server:
+    with _served("postgresql", POSTGRESQL, words, prepare, chosen, in_memory=not durable) as server:
         yield server
 
 
@@ -250,7 +250,7 @@ def mariadb(
     }
     wanted |= settings or {}
     words = ["--skip-log-bin", "--skip-name-resolve", *(f"--{key}={value}" for key, value in wanted.items())]
-    with _served("mysql", MARIADB, words, prepare_mariadb, _ways(ways)) as server:
+    with _served("mysql", MARIADB, words, prepare_mariadb, _ways(ways), in_memory=not durable) as server:
         yield server
 
 
@@ -268,7 +268,14 @@ def _without_docker(ways: tuple[str, ...], what: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _served(
-    engine: str, product: Product, settings: list[str], prepare: Prepare, ways: tuple[str, ...], *, password: str = ""
+    engine: str,
+    product: Product,
+    settings: list[str],
+    prepare: Prepare,
+    ways: tuple[str, ...],
+    *,
+    password: str = "",
+    in_memory: bool = False,
 ) -> Iterator[Server]:
     password = password or secrets.token_hex(8)
     control, reason = docker_server(engine, settings, password) if "docker" in ways else (None, "not asked for")
@@ -280,7 +287,8 @@ def _served(
         except ServersMissing as error:
             raise ServersMissing(f"{error}\n  tried docker: {reason}") from None
         sweep()
-        process = LocalProcess(programs, provision.unprivileged(), prepare, settings, password)
+        account = provision.unprivileged()
+        process = LocalProcess(programs, account, prepare, settings, password, in_memory=in_memory)
         server = Server(engine, "127.0.0.1", process.port, _ADMIN[engine], password, process, programs)
     atexit.register(server.control.end)
     try:
