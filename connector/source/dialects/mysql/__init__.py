@@ -36,7 +36,7 @@ class Mysql:
         sqlglot="mysql",
     )
 
-    failures = (DBAPIError, pymysql.MySQLError, OSError, RuntimeError)
+    failures = (DBAPIError, pymysql.MySQLError, OSError, RuntimeError, UnicodeEncodeError)
     horizon = MysqlHorizon()
 
     def columnar(self, connection: Connection, statement: Statement, wanted: Sequence[Wanted], size: int) -> Frames:

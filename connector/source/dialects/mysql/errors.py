@@ -60,6 +60,11 @@ def translate(error: BaseException) -> ConnectorError:
     cause = driver_error(error)
     if isinstance(cause, ConnectorError):
         return cause
+    if isinstance(cause, UnicodeEncodeError):
+        return SourceRefused(
+            "a text has half of a character, which no encoding knows",
+            remedy="Look for it in the stream's tenant, fields, query and start",
+        )
     code = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
     text = str(cause.args[1]) if len(cause.args) > 1 else ""
     if code in TIMEOUTS:

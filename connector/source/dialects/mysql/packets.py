@@ -103,6 +103,8 @@ class _Rows:
             elif self._parts:
                 add(b"".join((*self._parts, row)))
                 self._parts = []
+            elif not row:
+                raise _broken()
             elif row[0] == ERROR:
                 self._end(read[at:])
                 err.raise_mysql_exception(row)

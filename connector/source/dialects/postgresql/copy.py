@@ -61,13 +61,13 @@ def literal(driver: psycopg.Connection[Any], statement: Statement) -> bytes:
     def merged(found: re.Match[bytes]) -> bytes:
         return b"%" if found[0] == b"%%" else _literal(driver, next(values))
 
-    return re.sub(b"%[s%]", merged, statement.sql.encode())
+    return re.sub(b"%[s%]", merged, encoding.without_nul(statement.sql).encode())
 
 
 def _literal(driver: psycopg.Connection[Any], value: object) -> bytes:
     match value:
         case str():
-            return sql.Literal(value).as_bytes(driver)
+            return sql.Literal(encoding.without_nul(value)).as_bytes(driver)
         case bytes():
             return b"E'\\\\x%s'" % value.hex().encode()
         case int() if not isinstance(value, bool):
@@ -105,7 +105,7 @@ class _Rows:
                 if left <= 0 or len(taken) == size:  # this one was only looked at: a piece must know if it is the last
                     self._next = row  # type: ignore[assignment]  # a memoryview
                     break
-                add(row)  # type: ignore[arg-type]
+                add(row)  # type: ignore[arg-type]  # a memoryview
                 left -= length
             elif not length:
                 self._wait()

@@ -23,6 +23,8 @@ import psycopg
 from psycopg import adapt
 from psycopg.abc import AdaptContext, Buffer
 
+from connector.errors import SourceRefused
+
 UTF8, LATIN1 = "utf-8", "latin-1"
 SQL_ASCII = "SQL_ASCII"
 CODECS = {
@@ -88,7 +90,19 @@ def sent(driver: psycopg.Connection[Any], value: Any) -> Any:
 
     A text that another encoding lacks raises UnicodeEncodeError later; in a UTF-8 session the server refuses it.
     """
-    return value.encode().decode(LATIN1) if isinstance(value, str) and _as_stored(driver) == SQL_ASCII else value
+    if not isinstance(value, str):
+        return value
+    return without_nul(value).encode().decode(LATIN1) if _as_stored(driver) == SQL_ASCII else without_nul(value)
+
+
+def without_nul(text: str) -> str:
+    """Return a statement or a bound text, which libpq would end at a NUL, and with it the statement or the value."""
+    if "\0" in text:
+        raise SourceRefused(
+            "a text has a NUL character, which no text and no statement can hold here",
+            remedy="Look for it in the stream's tenant, fields, query and start",
+        )
+    return text
 
 
 def received(driver: psycopg.Connection[Any], name: str) -> str:
