@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 
 from connector.core.entity import Check, Context
+from connector.core.times import exact_midnight
 
 
-def matches(rule: str, pattern: str) -> Check:
-    """Refuse a text that the pattern doesn't match.
-
-    Write `[0-9]`, not `\\d`: the latter takes the digits of every script.
-    """
+def one_of(rule: str, *values: str) -> Check:
+    """Refuse any other text."""
 
     def passes(value: pl.Expr, _context: Context) -> pl.Expr:
-        return value.str.contains(pattern)
+        return pl.any_horizontal(value == each for each in values)
 
     return Check(rule, passes)
 
@@ -23,13 +23,13 @@ def not_before(year: int) -> Check:
     """Refuse a timestamp whose year, in the stream's time zone, is earlier."""
 
     def passes(value: pl.Expr, context: Context) -> pl.Expr:
-        return _local_year(value, context) >= year
+        return value >= _new_year(year, context)
 
     return Check(f"before_{year}", passes)
 
 
 def _not_after_this_year(value: pl.Expr, context: Context) -> pl.Expr:
-    return _local_year(value, context) <= context.this_year
+    return value < _new_year(context.this_year + 1, context)
 
 
 def _no_nul(value: pl.Expr, _context: Context) -> pl.Expr:
@@ -42,5 +42,6 @@ NO_NUL = Check("nul_character", _no_nul)
 NOT_AFTER_THIS_YEAR = Check("after_this_year", _not_after_this_year)
 
 
-def _local_year(value: pl.Expr, context: Context) -> pl.Expr:
-    return value.dt.convert_time_zone(context.time_zone).dt.year()
+def _new_year(year: int, context: Context) -> pl.Expr:
+    """Return the instant at which a year begins; no clock is put back across it."""
+    return pl.lit(exact_midnight(pl.Series([date(year, 1, 1)]), context.time_zone)[0])

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from connector.core import numbers, times
-from connector.core.entity import Exact, FieldType, Normaliser
+from connector.core.entity import Exact, FieldType
 from connector.core.policies import ZERO_DATE
 from connector.model import Column, Kind
 
@@ -61,20 +61,6 @@ class Conversion:
             return Exact(read.values.to_frame("value").select(step(pl.col("value"))).to_series(), read.rules)
 
         return Conversion(step(self.plain), and_then)
-
-    def normalised(self, by: Normaliser) -> Conversion:
-        """Return the conversion followed by a normaliser, which is as unsure as its plain expression."""
-        normalise = by.exact
-        if normalise is None:
-            return self.then(by.plain)
-
-        def exact(given: pl.Series) -> Exact:
-            read = self.exactly(given)
-            at = read.values.is_not_null().arg_true()
-            spelt = normalise(read.values.gather(at))
-            return Exact(read.values.scatter(at, spelt.values), read.rules.scatter(at, spelt.rules))
-
-        return Conversion(by.plain(self.plain), exact)
 
     def exactly(self, given: pl.Series) -> Exact:
         """Convert values of the source's column, each for sure."""
@@ -282,8 +268,13 @@ def _to_integer(source: Source) -> Conversion:
 
 
 def _to_boolean(source: Source) -> Conversion:
+    is_number = source.column.kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT) or source.dtype != pl.String
+
     def exact(given: pl.Series) -> Exact:
-        texts = given if given.dtype == pl.String else numbers.exact_decimal(given.cast(pl.String))
+        texts = given.cast(pl.String)
+        if is_number:
+            decimals = numbers.exact_decimal(texts)
+            texts = decimals.zip_with(decimals.is_not_null(), texts)
         words = texts.str.strip_chars().str.to_lowercase()
         return _judged(given, words.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean), "not_a_boolean")
 

@@ -19,8 +19,19 @@ RULE = "not_an_email"
 # A local part without blanks, or one in quotes with nearly anything; @; a domain of two labels at least.
 _ADDRESS = re.compile(r'(?:[^\s@]+|"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])+")@[^\s@.]+(?:\.[^\s@.]+)+')
 
-# Of these, the ones of printable ASCII without blanks: lower case means the same there for polars and for Python.
-_PLAIN = r"^[!-?A-~]+@[!-\-/-?A-~]+(?:\.[!-\-/-?A-~]+)+$"
+# Letters that polars and Python lower alike, and that NFC then leaves as they are, in any order: ASCII's, Latin and
+# Cyrillic ones.
+_LETTERS = r"A-Za-z\x{c0}-\x{24f}\x{1e00}-\x{1eff}\x{400}-\x{52f}"
+
+
+def _addresses(letters: str) -> str:
+    """Match the addresses of these letters and the rest of printable ASCII, without blanks."""
+    label = rf"[!-\-/-?\[-`{{-~{letters}]+"
+    return rf"^[!-?\[-`{{-~{letters}]+@{label}(?:\.{label})+$"
+
+
+_PLAIN = _addresses(_LETTERS)
+_LOWER = _addresses(rf"[{_LETTERS}--\p{{Changes_When_Lowercased}}]")
 
 
 def email_of(text: str) -> str | None:
@@ -38,10 +49,14 @@ def normaliser(_context: Context) -> Normaliser:
 
 
 def _plain(value: pl.Expr) -> pl.Expr:
-    return pl.when(value.str.contains(_PLAIN)).then(value.str.to_lowercase())
+    return pl.when(value.str.contains(_LOWER)).then(value)
 
 
 def _exact(texts: pl.Series) -> Exact:
-    known = {text: email_of(text) for text in texts.unique()}
-    values = pl.Series([known[text] for text in texts], dtype=pl.String)
+    lowered = pl.when(pl.col("text").str.contains(_PLAIN)).then(pl.col("text").str.to_lowercase())
+    values = texts.to_frame("text").select(lowered).to_series()
+    odd = values.is_null().arg_true()
+    if not odd.is_empty():
+        known = {text: email_of(text) for text in texts.gather(odd).unique()}
+        values = values.scatter(odd, pl.Series([known[text] for text in texts.gather(odd)], dtype=pl.String))
     return Exact(values, pl.select(pl.when(values.is_null()).then(pl.lit(RULE))).to_series())

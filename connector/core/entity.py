@@ -44,6 +44,13 @@ class Exact:
     rules: pl.Series
 
 
+def unsure(given: pl.Series, values: pl.Series) -> pl.Series:
+    """Return the rows where a plain expression came to null although its source, whose nulls all stay, is not."""
+    if values.null_count() == given.null_count():
+        return pl.Series(dtype=pl.UInt32)
+    return pl.select((pl.lit(values).is_null() & pl.lit(given).is_not_null()).arg_true()).to_series()
+
+
 @dataclass(frozen=True, slots=True)
 class Normaliser:
     """How a converted value becomes the field's one spelling.

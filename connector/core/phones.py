@@ -24,7 +24,7 @@ import polars as pl
 from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
 from connector.core import numbering
-from connector.core.entity import Context, Exact, Normaliser
+from connector.core.entity import Context, Exact, Normaliser, unsure
 
 RULE = "not_a_phone"
 
@@ -124,15 +124,14 @@ def _phones(texts: pl.Series, region: str | None) -> pl.Series:
     phones = pl.repeat(None, texts.len(), dtype=pl.String, eager=True)
     if (digits != texts).any():  # otherwise the plain expression has seen them
         phones = digits.to_frame().select(numbering.as_it_stands(pl.col("digits"), region)).to_series()
-    left = _left(digits, phones)
+    left = unsure(digits, phones)
     phones = phones.scatter(left, numbering.national_numbers(digits.gather(left), region))
-    left = _left(digits, phones)
-    read = numbering.numbers(digits.gather(left), region)
-    phones = phones.scatter(left, read.select(_READ).to_series())
-    odd = digits.is_null().arg_true().append(left.filter(~read["sure"]))
+    left, odd = unsure(digits, phones), digits.is_null().arg_true()
+    if not left.is_empty():
+        read = numbering.numbers(digits.gather(left), region)
+        phones = phones.scatter(left, read.select(_READ).to_series())
+        odd = odd.append(left.filter(~read["sure"]))
+    if odd.is_empty():
+        return phones
     asked = {text: phone_of(text, region) for text in texts.gather(odd).unique()}
     return phones.scatter(odd, pl.Series([asked[text] for text in texts.gather(odd)], dtype=pl.String))
-
-
-def _left(digits: pl.Series, phones: pl.Series) -> pl.Series:
-    return (digits.is_not_null() & phones.is_null()).arg_true()

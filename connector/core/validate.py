@@ -1,10 +1,11 @@
 """From the rows of a batch to records and refused rows.
 
 A plan holds the expressions for one entity and one schema of rows; building them costs milliseconds, so it is kept.
-Running it has three steps, and rows that are as expected only see the first:
+Running it has three steps:
 
-1. the plain expression of every field, in one pass over the batch;
-2. for a field that became null where its source is not: the exact expression, on those rows only;
+1. the conversions: the plain expression of every field, in one pass over the batch; then for a field that became null
+   where its source is not, the exact expression, on those rows only;
+2. the normalisers, in the same two ways, over what the conversions came to;
 3. the checks; only where one fails, the reason: the first failing field in the entity's order, and its rule.
 
 A rule that a field's policies waive is broken by nobody: the value is null, and checked like any other null.
@@ -21,7 +22,7 @@ import polars as pl
 from connector.core.checks import NO_NUL
 from connector.core.convert import Conversion, Source, as_text, convert, keep, keep_text, raw_json
 from connector.core.decode import decoded, shown
-from connector.core.entity import Context, Entity, EntityField, Exact, FieldType
+from connector.core.entity import Context, Entity, EntityField, Exact, FieldType, Normaliser, unsure
 from connector.core.policies import NONE_WAIVED, NOT_UTF8, Waiver, waiver
 from connector.errors import ConfigError
 from connector.model import Column, Kind, Policies
@@ -57,7 +58,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The conversion of one source column to one output column, and the rules that its values may break.
+    """How one source column becomes one output column, and the rules that its conversion may break.
 
     With `text`, the source's own text is kept beside such values, as the custom attribute of the output's name.
     """
@@ -65,6 +66,7 @@ class _Step:
     output: str
     source: str
     conversion: Conversion
+    normaliser: Normaliser | None = None
     waiver: Waiver = NONE_WAIVED
     text: Conversion | None = None
 
@@ -127,20 +129,43 @@ def _convert(rows: pl.DataFrame, steps: tuple[_Step, ...]) -> tuple[pl.DataFrame
     for step in steps:
         given, values = rows[step.source], outputs[step.output]
         exact = step.conversion.exact
-        if exact is None or not values.null_count():
+        if exact is None:
             continue
-        at = (given.is_not_null() & values.is_null()).arg_true()
+        at = unsure(given, values)
         if at.is_empty():
             continue
         repaired = exact(given.gather(at))
         if step.waiver.rules and repaired.rules.null_count() < at.len():
             outputs = _with_texts(outputs, step, given, at.filter(step.waiver.kept(repaired.rules)))
             repaired = Exact(repaired.values, step.waiver.waived(repaired.rules))
-        if repaired.rules.null_count() < at.len():
-            broken[step.output] = _nothing(rows).scatter(at, repaired.rules)
-        if repaired.values.null_count() < at.len():
-            outputs = outputs.with_columns(values.scatter(at, repaired.values))
-    return outputs, broken
+        outputs = _repaired(outputs, broken, values, at, repaired)
+    return _normalise(outputs, broken, steps), broken
+
+
+def _normalise(outputs: pl.DataFrame, broken: dict[str, pl.Series], steps: tuple[_Step, ...]) -> pl.DataFrame:
+    """Return the outputs in their one spelling; what can't be is added to `broken`."""
+    normalisers = {step.output: step.normaliser for step in steps if step.normaliser is not None}
+    plain = [each.plain(pl.col(name)).alias(name) for name, each in normalisers.items()]
+    given, outputs = outputs, outputs.with_columns(plain)
+    for name, normaliser in normalisers.items():
+        if normaliser.exact is None:
+            continue
+        at = unsure(given[name], outputs[name])
+        if not at.is_empty():
+            repaired = normaliser.exact(given[name].gather(at))
+            outputs = _repaired(outputs, broken, outputs[name], at, repaired)
+    return outputs
+
+
+def _repaired(
+    outputs: pl.DataFrame, broken: dict[str, pl.Series], values: pl.Series, at: pl.Series, repaired: Exact
+) -> pl.DataFrame:
+    """Return the outputs with exact values in these rows; the rules that those broke are added to `broken`."""
+    if repaired.rules.null_count() < at.len():
+        broken[values.name] = broken.get(values.name, _nothing(outputs)).scatter(at, repaired.rules)
+    if repaired.values.null_count() == at.len():
+        return outputs
+    return outputs.with_columns(values.scatter(at, repaired.values))
 
 
 def _with_texts(outputs: pl.DataFrame, step: _Step, given: pl.Series, at: pl.Series) -> pl.DataFrame:
@@ -167,18 +192,14 @@ def plan(entity: Entity, context: Context, columns: Columns, schema: Schema, pol
     steps = [_field_step(field, entity, sources[field.name], context, asked) for field in mapped]
     custom = [name for name in sources if name not in entity.by_name]
     steps += [_custom_step(sources[name], asked) for name in custom]
-    failures = [(field.name, failure) for field in mapped for failure in _failures(field, entity, context)]
-    reasons = [
-        (field.name, failure)
-        for field in mapped
-        for failure in (_broken(field.name), *_failures(field, entity, context))
-    ]
+    own = {field.name: _failures(field, entity, context, dtypes[field.name]) for field in mapped}
+    reasons = [(field.name, failure) for field in mapped for failure in (_broken(field.name), *own[field.name])]
     reasons += [(name, _broken(CUSTOM + name)) for name in custom if name in as_bytes]
     return Plan(
         as_bytes=as_bytes,
         steps=tuple(steps),
         texts=tuple(_Step(name, name, as_text(source)) for name, source in sources.items()),
-        fails=pl.any_horizontal(_NONE_FAILS, *(failed for _, (failed, _) in failures)),
+        fails=pl.any_horizontal(_NONE_FAILS, *(failed for failures in own.values() for failed, _ in failures)),
         field=pl.coalesce(pl.when(failed).then(pl.lit(name)) for name, (failed, _) in reasons).alias("field"),
         rule=pl.coalesce(pl.when(failed).then(rule) for _, (failed, rule) in reasons).alias("rule"),
         raw=tuple(raw_json(source).alias(name) for name, source in sources.items()),
@@ -202,15 +223,14 @@ def _field_step(
     field: EntityField, entity: Entity, source: Source, context: Context, policies: Mapping[str, Policies]
 ) -> _Step:
     conversion = convert(source, field.type, context.time_zone, reference=field.name in entity.references)
-    if field.normalise is not None:
-        conversion = conversion.normalised(field.normalise(context))
+    normaliser = None if field.normalise is None else field.normalise(context)
     waives = waiver(policies.get(field.name, Policies()), field.type)
-    return _Step(field.name, field.name, conversion, waives, keep_text(source) if waives.texts else None)
+    return _Step(field.name, field.name, conversion, normaliser, waives, keep_text(source) if waives.texts else None)
 
 
 def _custom_step(source: Source, policies: Mapping[str, Policies]) -> _Step:
     waives = waiver(policies.get(source.name, Policies()), FieldType.TEXT)
-    return _Step(CUSTOM + source.name, source.name, keep(source), waives)
+    return _Step(CUSTOM + source.name, source.name, keep(source), waiver=waives)
 
 
 def _broken(output: str) -> tuple[pl.Expr, pl.Expr]:
@@ -218,9 +238,12 @@ def _broken(output: str) -> tuple[pl.Expr, pl.Expr]:
     return rule.is_not_null(), rule
 
 
-def _failures(field: EntityField, entity: Entity, context: Context) -> list[tuple[pl.Expr, pl.Expr]]:
+def _failures(
+    field: EntityField, entity: Entity, context: Context, source: pl.DataType
+) -> list[tuple[pl.Expr, pl.Expr]]:
     value = pl.col(field.name)
     failures = [(value.is_null(), pl.lit("required"))] if field.required else []
-    asked = (NO_NUL, *field.checks) if field.name in entity.identity else field.checks
+    may_hold_nul = field.name in entity.identity and source == pl.String  # a number's text does not
+    asked = (NO_NUL, *field.checks) if may_hold_nul else field.checks
     checks = ((~check.passes(value, context), check.rule) for check in asked)
     return failures + [(failed.fill_null(False), pl.lit(rule)) for failed, rule in checks]

@@ -20,7 +20,7 @@ ALMOST = st.builds(
     "{}@{}.{}".format,
     *(
         st.one_of(st.from_regex(pattern, fullmatch=True), st.text(ALPHABET, max_size=6))
-        for pattern in ("[a-zA-Z0-9._+'-]{1,12}", "[a-zA-Z0-9-]{1,9}", "[A-Za-z]{2,5}")
+        for pattern in ("[a-zA-Z0-9._+'À-ɏḀ-ỿЀ-ԯ-]{1,12}", "[a-zA-Z0-9À-ɏЀ-ԯ-]{1,9}", "[A-Za-zЀ-ԯ]{2,5}")
     ),
 )
 QUOTED = st.builds('"{}"@{}.de'.format, st.text(ALPHABET, max_size=6), st.text(ALPHABET, min_size=1, max_size=4))

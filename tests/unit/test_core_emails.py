@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import polars as pl
@@ -77,10 +78,41 @@ def test_each_row_gets_its_own_address_and_an_empty_one_none() -> None:
     assert broken == ["not_an_email"] * 2
 
 
-def test_usual_addresses_are_decided_by_the_plain_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "First.Last+{}@Mail-{}.Example.org",
+        "first.last+{}@mail-{}.example.org",
+        "Zoë.Müller{}@Exämple{}.DE",
+        "łukasz.nguyễn{}@example{}.pl",
+        "Олена.Їжак{}@Приклад{}.укр",
+    ],
+)
+def test_usual_addresses_are_decided_without_python(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse_to_answer(text: str) -> str:
         raise AssertionError(text)
 
     monkeypatch.setattr(emails, "email_of", refuse_to_answer)
-    texts = [f"First.Last+{number}@Mail-{number}.Example.org" for number in range(100)]
+    texts = [shape.format(number, number) for number in range(100)]
     assert column(texts) == ([text.lower() for text in texts], [])
+
+
+def matched(pattern: str) -> list[str]:
+    """Return every character that a pattern takes for a letter of an address."""
+    characters = pl.DataFrame({"character": [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]})
+    in_both_parts = pl.format("{}@{}.x", "character", "character")
+    return characters.filter(in_both_parts.str.contains(pattern))["character"].to_list()
+
+
+def test_columns_lower_only_letters_that_come_to_the_same_in_any_order() -> None:
+    letters = matched(emails._PLAIN)
+    assert len(letters) > 900
+    pairs = ["".join(first + second for second in letters) for first in letters]
+    lowered = pl.Series(pairs).str.to_lowercase().to_list()
+    assert lowered == [pair.lower() for pair in pairs]
+    assert all(unicodedata.is_normalized("NFC", pair) for pair in lowered)
+    assert email_of(f"{''.join(letters)}@x.de") is not None  # none of them is a blank
+
+
+def test_an_address_that_stays_has_only_letters_that_stay() -> None:
+    assert matched(emails._LOWER) == [letter for letter in matched(emails._PLAIN) if letter.lower() == letter]

@@ -54,6 +54,21 @@ def test_a_separator_in_a_text_changes_the_form() -> None:
     )
 
 
+@pytest.mark.parametrize("separator", ["\x1e", "\x1f"])
+@pytest.mark.parametrize("row", [0, 499, 500, 1_999])
+def test_only_the_row_with_a_separator_changes_its_form(row: int, separator: str) -> None:
+    texts = [f"text {number}" for number in range(2_000)]
+    texts[row] += separator
+    numbers = [None, *range(1_999)]
+    together = fingerprint(pl.DataFrame({"a": texts, "b": None, "n": numbers}, schema_overrides={"b": pl.String}))
+    header = xxhash.xxh3_128_hexdigest(b"1:a1:b1:n")
+    cells = ["\x1e" if number is None else str(number) for number in numbers]
+    short = [f"{header}\x1f{text}\x1f\x1e\x1f{cell}" for text, cell in zip(texts, cells, strict=True)]
+    number = "n" if row == 0 else f"{len(cells[row])}:{cells[row]}"
+    short[row] = f"{header}\x1e{len(texts[row])}:{texts[row]}n{number}"
+    assert together.to_list() == [xxhash.xxh3_128_digest(text.encode()) for text in short]
+
+
 def test_the_order_of_columns_does_not_matter() -> None:
     assert of(dict(reversed(RECORD.items()))) == of(RECORD)
 

@@ -297,6 +297,14 @@ def test_a_boolean_has_many_spellings(value: Any, expected: bool | None) -> None
     assert judge(value, FieldType.BOOLEAN) == (expected, None)
 
 
+@pytest.mark.parametrize("text, expected", [("1.000", True), ("-0.00", False), ("1.5", None), ("NaN", None)])
+def test_a_numeric_columns_text_is_a_boolean_by_its_value(text: str, expected: bool | None) -> None:
+    refused = (None, "not_a_boolean")
+    for kind in Kind:
+        numeric = kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT) and expected is not None
+        assert judge(text, FieldType.BOOLEAN, kind) == ((expected, None) if numeric else refused)
+
+
 @pytest.mark.parametrize("value", ["2", 2, "ja", 0.5, b"1"])
 def test_what_is_no_boolean_is_refused(value: Any) -> None:
     assert judge(value, FieldType.BOOLEAN, Kind.BYTES if isinstance(value, bytes) else Kind.TEXT) == (

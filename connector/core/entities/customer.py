@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from connector.core import emails, phones
-from connector.core.checks import NOT_AFTER_THIS_YEAR, matches, not_before
-from connector.core.entity import Context, Entity, EntityField, FieldType, Normaliser
+from connector.core.checks import NOT_AFTER_THIS_YEAR, not_before, one_of
+from connector.core.entity import Context, Entity, EntityField, Exact, FieldType, Normaliser
 
 # ISO 5218 numbers 0 unknown, 1 male, 2 female, 9 not applicable; the words are what sources were seen to hold.
 _SEXES: dict[str, str | None] = {
@@ -20,10 +20,14 @@ def sex(_context: Context) -> Normaliser:
     """Make it M or F, null for a word that says unknown, and leave any other word as it is, for the check to refuse."""
 
     def plain(value: pl.Expr) -> pl.Expr:
-        word = value.str.to_lowercase()
-        return word.replace_strict(_SEXES, default=word, return_dtype=pl.String)
+        return pl.when((value == "M") | (value == "F")).then(value)
 
-    return Normaliser(plain)
+    def exact(texts: pl.Series) -> Exact:
+        words = texts.str.to_lowercase()
+        values = words.replace_strict(_SEXES, default=words, return_dtype=pl.String)
+        return Exact(values, pl.repeat(None, texts.len(), dtype=pl.String, eager=True))
+
+    return Normaliser(plain, exact)
 
 
 CUSTOMER = Entity(
@@ -40,7 +44,7 @@ CUSTOMER = Entity(
         EntityField(
             "register_date", FieldType.TIMESTAMP, required=True, checks=(not_before(2010), NOT_AFTER_THIS_YEAR)
         ),
-        EntityField("sex", normalise=sex, checks=(matches("not_a_sex", "^[MF]$"),)),
+        EntityField("sex", normalise=sex, checks=(one_of("not_a_sex", "M", "F"),)),
         EntityField("email", normalise=emails.normaliser),
         EntityField("phone", normalise=phones.normaliser),
         EntityField("push_id"),
