@@ -26,6 +26,7 @@ from connector.model import LIVE, OpenPull, RunResult, RunState, StreamId, Water
 from connector.runs.job import Tick
 from connector.source import session
 from tests.contract.engines import ClientDatabase, Engine
+from tests.contract.stores import empty_store
 
 OLD = datetime.fromisoformat("2024-03-01 12:00:00")
 """A time long before any look-back."""
@@ -67,6 +68,7 @@ class Pulling:
     app: App = field(init=False)
 
     def __post_init__(self) -> None:
+        (self.folder / "connector.db").write_bytes(empty_store())
         self.app = self._app(self.database.source)
 
     def _app(self, source: Source) -> App:

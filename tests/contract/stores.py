@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +20,14 @@ from connector.store.store import Store
 
 def sqlite_store(directory: Path, **settings: int) -> Store:
     return Store.open(StoreSettings(directory / "store.db", **{"min_free_bytes": 0, **settings}))
+
+
+@cache
+def empty_store() -> bytes:
+    """Return the file of a new store: the migrations would take a fifth of the time of a test with a pull."""
+    with tempfile.TemporaryDirectory() as folder:
+        sqlite_store(Path(folder)).close()
+        return (Path(folder) / "store.db").read_bytes()
 
 
 STORES: Mapping[str, Callable[..., Store]] = {"sqlite": sqlite_store}
