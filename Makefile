@@ -7,7 +7,8 @@ VENV := .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-PYTEST := $(PY) -m pytest
+# Two at a time, each with servers of its own; the tests of one file stay together.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-full lint bench bench-peers lossless clean

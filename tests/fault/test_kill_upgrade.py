@@ -30,8 +30,9 @@ def test_an_upgrade_killed_before_any_statement_is_finished_by_the_next(
 ) -> None:
     people = in_file(tmp_path / "people.db")
     people.build("TIMESTAMP", ROWS)
-    template = install(tmp_path / "template", {"engine": "sqlite", "database": str(tmp_path / "people.db")}).folder
-    assert runner.run(template).code == 0
+    installation = install(tmp_path / "template", {"engine": "sqlite", "database": str(tmp_path / "people.db")})
+    assert installation.run("pull").code == 0
+    template = installation.folder
     present = (template / "connector.db").rename(tmp_path / "present.db")
     make_old(template / "connector.db", present)
     before = contents(template / "connector.db")
