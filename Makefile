@@ -49,7 +49,8 @@ test: lint
 	@$(PYTEST)
 
 test-full: lint
-	@$(PYTEST) -m ''
+	@$(PYTEST) -m 'not bench'
+	@$(PY) -m pytest -m bench
 
 bench: $(VENV)/.dev
 	@$(PY) -m tests.bench
